@@ -1,0 +1,108 @@
+//! Matrix products over shifted rows: the door for every linear layer and convolution.
+//!
+//! ```text
+//! out[t][n] = bias[n] + Σ_tap Σ_d data[t * row_stride + tap * tap_stride + d] * w[tap * depth + d][n]
+//! ```
+//!
+//! A linear layer has one tap. A convolution of `k` taps and dilation `δ` over rows of `C`
+//! channels has `depth = C`, `tap_stride = δ C`, `row_stride = C` (times the stride); no im2col
+//! is needed. A transposed convolution of rate `r` is one with `r N` output channels.
+//!
+//! Each output is summed over `k` in ascending order, whatever rows and columns are computed
+//! together, so the result does not depend on how the caller cuts the rows into blocks.
+
+use crate::isa::Level;
+use crate::{Isa, scalar};
+
+/// Columns in a panel of packed weights.
+pub const PANEL: usize = 32;
+
+/// The left side of a product: rows that may overlap.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// Where tap 0 of row 0 starts at index 0.
+    pub data: &'a [f32],
+    /// From one output row's input to the next's.
+    pub row_stride: usize,
+    /// How many taps.
+    pub n_taps: usize,
+    /// From one tap to the next.
+    pub tap_stride: usize,
+    /// Numbers a tap.
+    pub depth: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Plain contiguous rows of `depth` numbers.
+    pub fn plain(data: &'a [f32], depth: usize) -> Self {
+        Self { data, row_stride: depth, n_taps: 1, tap_stride: 0, depth }
+    }
+
+    /// Length of `data` that `n_rows` rows reach into.
+    fn reach(&self, n_rows: usize) -> usize {
+        if n_rows == 0 || self.n_taps == 0 {
+            return 0;
+        }
+        (n_rows - 1) * self.row_stride + (self.n_taps - 1) * self.tap_stride + self.depth
+    }
+}
+
+/// What to do with a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// `out = product`.
+    Store,
+    /// `out += product`.
+    Add,
+}
+
+/// Length of the packed form of weights `[k][n]`.
+pub const fn packed_len(k: usize, n: usize) -> usize {
+    n.div_ceil(PANEL) * PANEL * k
+}
+
+/// Packs weights `[k][n]` row-major into panels `[n / PANEL][k][PANEL]`, the last one filled up
+/// with zeros.
+pub fn pack(weights: &[f32], k: usize, n: usize, packed: &mut [f32]) {
+    assert_eq!(weights.len(), k * n);
+    assert_eq!(packed.len(), packed_len(k, n));
+    if k == 0 || n == 0 {
+        return;
+    }
+    for (panel_idx, panel) in packed.chunks_exact_mut(k * PANEL).enumerate() {
+        let first = panel_idx * PANEL;
+        let width = PANEL.min(n - first);
+        for (row, source) in panel.chunks_exact_mut(PANEL).zip(weights.chunks_exact(n)) {
+            row[..width].copy_from_slice(&source[first..first + width]);
+            row[width..].fill(0.0);
+        }
+    }
+}
+
+/// `n_rows` rows of `rows` times `packed` (of [`pack`], `k = n_taps * depth`), plus `bias`
+/// `[n]`, into rows of `n` numbers that lie `out_stride` apart.
+#[expect(clippy::too_many_arguments, reason = "a product has this many parts")]
+pub fn gemm(
+    isa: Isa,
+    rows: Rows<'_>,
+    n_rows: usize,
+    packed: &[f32],
+    n: usize,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    out_stride: usize,
+    output: Output,
+) {
+    if n_rows == 0 || n == 0 {
+        return;
+    }
+    assert!(rows.data.len() >= rows.reach(n_rows), "input rows too short");
+    assert_eq!(packed.len(), packed_len(rows.n_taps * rows.depth, n));
+    assert!(bias.is_none_or(|bias| bias.len() == n));
+    assert!(out_stride >= n && out.len() >= (n_rows - 1) * out_stride + n, "output too short");
+    match isa.0 {
+        Level::Scalar => {
+            scalar::gemm(rows, n_rows, packed, n, bias, out, out_stride, output);
+        }
+    }
+}

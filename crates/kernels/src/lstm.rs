@@ -1,0 +1,14 @@
+//! One step of an LSTM after its products: gates to state.
+
+use crate::isa::Level;
+use crate::{Isa, scalar};
+
+/// `gates` `[4][H]` in PyTorch's order (input, forget, cell, output), before their
+/// non-linearities; updates the cell `[H]` and writes the hidden state `[H]`.
+pub fn cell(isa: Isa, gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
+    let h = cell.len();
+    assert!(hidden.len() == h && gates.len() == 4 * h);
+    match isa.0 {
+        Level::Scalar => scalar::lstm_cell(gates, cell, hidden),
+    }
+}

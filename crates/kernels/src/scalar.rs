@@ -1,0 +1,179 @@
+//! The plain reference of every door, and the fallback where there is no SIMD.
+//!
+//! Written to be read. The fast kernels are held to these functions.
+
+use crate::gemm::{Output, PANEL, Rows};
+
+#[expect(clippy::too_many_arguments, reason = "the door's own arguments")]
+pub(crate) fn gemm(
+    rows: Rows<'_>,
+    n_rows: usize,
+    packed: &[f32],
+    n: usize,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    out_stride: usize,
+    output: Output,
+) {
+    let k = rows.n_taps * rows.depth;
+    for t in 0..n_rows {
+        let out = &mut out[t * out_stride..][..n];
+        for (panel_idx, out) in out.chunks_mut(PANEL).enumerate() {
+            let panel = &packed[panel_idx * k * PANEL..][..k * PANEL];
+            let mut sums = [0.0f32; PANEL];
+            for tap in 0..rows.n_taps {
+                let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..][..rows.depth];
+                let weights = &panel[tap * rows.depth * PANEL..];
+                for (&x, weights) in x.iter().zip(weights.chunks_exact(PANEL)) {
+                    for (sum, &weight) in sums.iter_mut().zip(weights) {
+                        *sum += x * weight;
+                    }
+                }
+            }
+            for (i, out) in out.iter_mut().enumerate() {
+                let sum = sums[i] + bias.map_or(0.0, |bias| bias[panel_idx * PANEL + i]);
+                match output {
+                    Output::Store => *out = sum,
+                    Output::Add => *out += sum,
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn channel_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
+    let c = mean.len();
+    let n = (x.len() / c) as f32;
+    let (first, _) = x.split_at(c);
+    mean.fill(0.0);
+    m2.fill(0.0);
+    for row in x.chunks_exact(c) {
+        for i in 0..c {
+            let deviation = row[i] - first[i];
+            mean[i] += deviation;
+            m2[i] += deviation * deviation;
+        }
+    }
+    for i in 0..c {
+        let sum = mean[i];
+        m2[i] = (m2[i] - sum * sum / n).max(0.0);
+        mean[i] = first[i] + sum / n;
+    }
+}
+
+pub(crate) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
+    let c = gain.len();
+    for row in x.chunks_exact_mut(c) {
+        let mean = row.iter().sum::<f32>() / c as f32;
+        let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / c as f32;
+        let inverse = 1.0 / (variance + epsilon).sqrt();
+        for i in 0..c {
+            row[i] = (row[i] - mean) * inverse * gain[i] + bias[i];
+        }
+    }
+}
+
+pub(crate) fn softmax(x: &mut [f32], c: usize, scale: f32) {
+    for row in x.chunks_exact_mut(c) {
+        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut sum = 0.0;
+        for x in row.iter_mut() {
+            *x = ((*x - max) * scale).exp();
+            sum += *x;
+        }
+        for x in row.iter_mut() {
+            *x /= sum;
+        }
+    }
+}
+
+fn leaky_one(x: f32, slope: f32) -> f32 {
+    if x < 0.0 { x * slope } else { x }
+}
+
+pub(crate) fn affine_leaky(x: &[f32], scale: &[f32], shift: &[f32], slope: f32, out: &mut [f32]) {
+    let c = scale.len();
+    for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
+        for i in 0..c {
+            out[i] = leaky_one(row[i] * scale[i] + shift[i], slope);
+        }
+    }
+}
+
+pub(crate) fn affine_snake(
+    x: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    alpha: &[f32],
+    inverse_alpha: &[f32],
+    out: &mut [f32],
+) {
+    let c = scale.len();
+    for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
+        for i in 0..c {
+            let y = row[i] * scale[i] + shift[i];
+            let sin = (alpha[i] * y).sin();
+            out[i] = y + inverse_alpha[i] * sin * sin;
+        }
+    }
+}
+
+pub(crate) fn leaky(x: &[f32], slope: f32, out: &mut [f32]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = leaky_one(x, slope);
+    }
+}
+
+pub(crate) fn gelu(x: &mut [f32]) {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    for x in x {
+        let inner = SQRT_2_OVER_PI * (*x + 0.044_715 * *x * *x * *x);
+        *x = 0.5 * *x * (1.0 + inner.tanh());
+    }
+}
+
+pub(crate) fn exp(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = x.exp());
+}
+
+pub(crate) fn tanh(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = x.tanh());
+}
+
+fn sigmoid_one(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+pub(crate) fn sigmoid(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = sigmoid_one(*x));
+}
+
+pub(crate) fn sin_cos(x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
+    for (i, x) in x.iter().enumerate() {
+        (sin[i], cos[i]) = x.sin_cos();
+    }
+}
+
+pub(crate) fn add(x: &[f32], out: &mut [f32]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}
+
+pub(crate) fn add_scale(x: &[f32], factor: f32, out: &mut [f32]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = (*out + x) * factor;
+    }
+}
+
+pub(crate) fn lstm_cell(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
+    let h = cell.len();
+    for i in 0..h {
+        let input = sigmoid_one(gates[i]);
+        let forget = sigmoid_one(gates[h + i]);
+        let candidate = gates[2 * h + i].tanh();
+        let output = sigmoid_one(gates[3 * h + i]);
+        cell[i] = forget * cell[i] + input * candidate;
+        hidden[i] = output * cell[i].tanh();
+    }
+}
