@@ -4,4 +4,5 @@
 //! symbol keeps the byte span of the caller's text that it came from.
 #![forbid(unsafe_code)]
 
+pub(crate) mod letters;
 pub mod phoneme;
