@@ -16,6 +16,43 @@ pub enum Dialect {
     British,
 }
 
+/// Every symbol that Kokoro-82M knows, in the order of the `vocab` of its `config.json`: 114 of
+/// them. The model drops all others without a word, so none may leave this crate.
+///
+/// `T` is a flap, `A I O Q W Y` are diphthongs and `S` is a long s: a Latin capital that leaks in
+/// would be spoken. The lone combining tilde (U+0303) nasalises the vowel before it; composing it
+/// into one character would lose the vowel.
+pub const ALPHABET: &str = concat!(
+    ";:,.!?—…\"()“” \u{303}",
+    "ʣʥʦʨᵝꭧAIOQSTWYᵊ",
+    "abcdefhijklmnopqrstuvwxyz",
+    "ɑɐɒæβɔɕçɖðʤəɚɛɜɟɡɥɨɪʝɯɰŋɳɲɴøɸθœɹɾɻʁɽʂʃʈʧʊʋʌɣɤχʎʒʔ",
+    "ˈˌːʰʲ↓→↗↘ᵻ",
+);
+
+/// Whether Kokoro-82M knows `symbol`, so that it may stand in [`Chunk::symbols`].
+pub fn is_symbol(symbol: char) -> bool {
+    if symbol.is_ascii() {
+        // ASCII `g` is missing on purpose: the voiced velar is U+0261.
+        return matches!(symbol, 'a'..='f' | 'h'..='z' | 'A' | 'I' | 'O' | 'Q' | 'S' | 'T' | 'W' | 'Y')
+            || matches!(symbol, ';' | ':' | ',' | '.' | '!' | '?' | '"' | '(' | ')' | ' ');
+    }
+    ALPHABET.contains(symbol)
+}
+
+/// The phonemes of a whole text at once, not cut to the model's size.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Phonemes {
+    /// Symbols of [`ALPHABET`], one `char` each, nothing else.
+    pub symbols: String,
+    /// For every `char` of `symbols`, where it came from.
+    pub spans: Vec<Span>,
+    /// The spoken words, in order; their indices point into this `symbols`.
+    pub words: Vec<Word>,
+    /// What could not be spoken as written, in the order of the text.
+    pub notes: Vec<Note>,
+}
+
 /// A run of phonemes that fits one call of the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chunk {
@@ -91,4 +128,24 @@ pub enum NoteKind {
     Guessed,
     /// Spelled letter by letter.
     Spelled,
+    /// The target of a Markdown link; only the text of the link is spoken.
+    LinkTarget,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alphabet_has_the_114_symbols_of_kokoro_once_each() {
+        let unique: std::collections::BTreeSet<char> = ALPHABET.chars().collect();
+        assert_eq!((ALPHABET.chars().count(), unique.len()), (114, 114));
+    }
+
+    #[test]
+    fn is_symbol_agrees_with_the_alphabet_on_every_char() {
+        for c in '\0'..=char::MAX {
+            assert_eq!(is_symbol(c), ALPHABET.contains(c), "{c:?}");
+        }
+    }
 }
