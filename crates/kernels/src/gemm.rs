@@ -61,10 +61,9 @@ pub const fn packed_len(k: usize, n: usize) -> usize {
     n.div_ceil(PANEL) * PANEL * k
 }
 
-/// Packs weights `[k][n]` row-major into panels `[n / PANEL][k][PANEL]`, the last one filled up
-/// with zeros.
-pub fn pack(weights: &[f32], k: usize, n: usize, packed: &mut [f32]) {
-    assert_eq!(weights.len(), k * n);
+/// Packs weights into panels `[n / PANEL][k][PANEL]`, the last one filled up with zeros;
+/// `at(k, n)` gives one weight.
+pub fn pack(k: usize, n: usize, packed: &mut [f32], at: impl Fn(usize, usize) -> f32) {
     assert_eq!(packed.len(), packed_len(k, n));
     if k == 0 || n == 0 {
         return;
@@ -72,8 +71,10 @@ pub fn pack(weights: &[f32], k: usize, n: usize, packed: &mut [f32]) {
     for (panel_idx, panel) in packed.chunks_exact_mut(k * PANEL).enumerate() {
         let first = panel_idx * PANEL;
         let width = PANEL.min(n - first);
-        for (row, source) in panel.chunks_exact_mut(PANEL).zip(weights.chunks_exact(n)) {
-            row[..width].copy_from_slice(&source[first..first + width]);
+        for (k_idx, row) in panel.chunks_exact_mut(PANEL).enumerate() {
+            for (i, weight) in row[..width].iter_mut().enumerate() {
+                *weight = at(k_idx, first + i);
+            }
             row[width..].fill(0.0);
         }
     }
