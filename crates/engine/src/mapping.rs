@@ -1,0 +1,66 @@
+//! A file mapped into memory, read-only: the one place where the engine trusts the file system.
+//!
+//! Only packs are mapped, which koe itself wrote and replaces by renaming a new file over the old
+//! one, never in place; a mapping of the old file stays whole. The user's own files (checkpoints,
+//! voices) are read, not mapped. Should somebody else cut a mapped pack short in place, the
+//! system ends the process with SIGBUS: packs have mode 0600 in a folder of mode 0700, so that only
+//! the user can.
+
+#![expect(unsafe_code, reason = "mapping a file and asking for its resident pages are unsafe")]
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+
+use memmap2::{Mmap, MmapOptions};
+
+/// The whole of a file as bytes, at a page boundary.
+#[derive(Debug)]
+pub(crate) struct Mapping(Mmap);
+
+impl Mapping {
+    /// Maps a file that koe wrote and that nobody writes any more. The system is asked to make
+    /// all pages accessible at once, as all are about to be read for their checksums.
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: The bytes must not change while they are borrowed. The callers map packs only,
+        // which are complete when they get their name and are never written to afterwards.
+        let map = unsafe { MmapOptions::new().populate().map(file)? };
+        Ok(Self(map))
+    }
+
+    /// How many bytes of the mapping are in memory, if the system tells.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn resident_bytes(&self) -> Option<usize> {
+        // SAFETY: Asks for a number; no memory is involved.
+        let page_bytes = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+        let mut pages = vec![0u8; self.0.len().div_ceil(page_bytes)];
+        // SAFETY: The address is that of a mapping, thus at a page boundary; its length is as
+        // mapped; `pages` has one byte for each page, which is what mincore writes.
+        let failed = unsafe {
+            libc::mincore(self.0.as_ptr().cast_mut().cast(), self.0.len(), pages.as_mut_ptr())
+        };
+        let n_pages = pages.iter().filter(|&page| page & 1 == 1).count();
+        (failed == 0).then_some((n_pages * page_bytes).min(self.0.len()))
+    }
+
+    /// How many bytes of the mapping are in memory, if the system tells.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn resident_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Asks the system to read what left memory; returns at once.
+    pub(crate) fn bring_back(&self) {
+        #[cfg(unix)]
+        // Only a hint: where it is refused, pages come when they are used.
+        let _ = self.0.advise(memmap2::Advice::WillNeed);
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}

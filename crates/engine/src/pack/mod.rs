@@ -1,0 +1,331 @@
+//! Packs: the weights as this machine's kernels want them, in one file that is mapped.
+//!
+//! A [checkpoint](crate::checkpoint) is turned into a pack once (weight norm folded, layouts
+//! changed) and the pack is kept in the cache folder; later starts map it and copy nothing. A
+//! pack is a set of named sections of f32, 16 bit words or bytes, each at a multiple of 64 bytes.
+//! Where there is no place for a file, the same sections live in memory.
+//!
+//! **Trust.** A pack is used only if its header, its table and the checksums of all its sections
+//! are sound and its [`Key`] is the one asked for; any other is built again. It is written under a
+//! temporary name and renamed, never changed in place, so a reader sees a whole pack or none,
+//! and one that it has mapped stays as it was even when a new one takes its name.
+//!
+//! **Processes.** Who builds holds a lock; others wait for it and then find the pack. The system
+//! drops the lock of a process that dies, and what it left is removed by the next who builds.
+
+mod fingerprint;
+mod format;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::{Deref, Range};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::Error;
+use crate::buffer::Buffer;
+use crate::mapping::Mapping;
+pub(crate) use fingerprint::Fingerprint;
+use format::{Entry, Kind};
+pub(crate) use writer::PackWriter;
+
+/// To be raised when what is packed changes for all layouts, so that old packs become stale.
+const PACK_VERSION: u32 = 1;
+
+/// What a pack was made of and for.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    layout: String,
+    source: Fingerprint,
+}
+
+impl Key {
+    /// `layout` names the kernels and all that decides how they want weights, its version
+    /// included; it becomes a part of the file's name, so it is made of letters, digits and
+    /// hyphens.
+    pub(crate) fn new(layout: &str, source: Fingerprint) -> Self {
+        let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+        Self { layout: layout.chars().map(keep).collect(), source }
+    }
+
+    /// The name in the cache folder.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}-{}.pack", self.source, self.layout)
+    }
+
+    fn text(&self) -> String {
+        format!("pack {PACK_VERSION}, layout {}, source {}", self.layout, self.source)
+    }
+}
+
+/// Why a pack cannot be used; it can always be built again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// There is none.
+    #[error("there is no pack yet")]
+    Absent,
+    /// It is sound, of another version or checkpoint.
+    #[error("the pack is out of date: {0}")]
+    Stale(String),
+    /// It is damaged.
+    #[error("the pack is damaged: {0}")]
+    Corrupt(String),
+    /// The system refused.
+    #[error("the pack cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// A pack, and what whoever runs koe should know of how it was come by.
+pub(crate) struct Opened {
+    pub(crate) pack: Arc<Pack>,
+    /// Sentences for the user: that the cache cannot be written, that a damaged pack was replaced.
+    pub(crate) warnings: Vec<String>,
+    /// Whether the weights were packed now rather than found.
+    pub(crate) built: bool,
+}
+
+/// Read-only named sections.
+pub(crate) struct Pack {
+    store: Store,
+    entries: Vec<Entry>,
+}
+
+enum Store {
+    Mapped(Mapping),
+    /// One buffer for each entry.
+    Memory(Vec<Buffer>),
+}
+
+impl Pack {
+    fn new(store: Store, entries: Vec<Entry>) -> Self {
+        Self { store, entries }
+    }
+
+    /// Maps the pack of this key in the cache folder, building it if there is no usable one.
+    ///
+    /// `build` gives the sections; it may be called a second time if the disk fills up during the
+    /// first. Its own errors are returned. Trouble with the cache (full, read-only) is none: the
+    /// pack is then made in memory and a warning says so.
+    pub(crate) fn open_or_build(
+        cache: &Path,
+        key: &Key,
+        mut build: impl FnMut(&mut PackWriter) -> Result<(), Error>,
+    ) -> Result<Opened, Error> {
+        let path = cache.join(key.file_name());
+        let found = |pack, warnings| Opened { pack: Arc::new(pack), warnings, built: false };
+        let unusable = match Self::open(&path, key) {
+            Ok(pack) => return Ok(found(pack, Vec::new())),
+            Err(unusable) => unusable,
+        };
+        let mut warnings = Vec::new();
+        if let Unusable::Corrupt(_) | Unusable::Unreadable(_) = unusable {
+            warnings.push(format!("{}: {unusable}; packing the weights again", path.display()));
+        }
+        let refused = match lock(cache, key) {
+            Ok(_lock) => {
+                // Another process may have built it while this one waited.
+                if let Ok(pack) = Self::open(&path, key) {
+                    return Ok(found(pack, warnings));
+                }
+                match Self::build_file(&path, key, &mut build)? {
+                    Ok(pack) => {
+                        return Ok(Opened { pack: Arc::new(pack), warnings, built: true });
+                    }
+                    Err(refused) => refused,
+                }
+            }
+            Err(refused) => refused.to_string(),
+        };
+        warnings.push(format!(
+            "cannot keep the packed weights in {}: {refused}; they take memory now, and time at \
+             every start",
+            cache.display()
+        ));
+        let pack = Self::in_memory(build)?;
+        Ok(Opened { pack: Arc::new(pack), warnings, built: true })
+    }
+
+    /// Builds a pack that lives in memory alone.
+    pub(crate) fn in_memory(
+        build: impl FnOnce(&mut PackWriter) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let mut writer = PackWriter::memory();
+        build(&mut writer)?;
+        Ok(writer.into_memory().expect("a writer to memory"))
+    }
+
+    /// Maps and checks the pack of this key.
+    pub(crate) fn open(path: &Path, key: &Key) -> Result<Self, Unusable> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Absent),
+            file => file?,
+        };
+        if !file.metadata()?.is_file() {
+            return Err(Unusable::Corrupt("it is not a file".to_owned()));
+        }
+        if file.metadata()?.len() < format::HEADER_BYTES as u64 {
+            return Err(Unusable::Corrupt("it is shorter than its header".to_owned()));
+        }
+        let mapping = Mapping::new(&file)?;
+        let entries = format::check(&mapping, &key.text())?;
+        Ok(Self::new(Store::Mapped(mapping), entries))
+    }
+
+    /// The outer error is the builder's, the inner one tells what the disk refused.
+    fn build_file(
+        path: &Path,
+        key: &Key,
+        build: &mut impl FnMut(&mut PackWriter) -> Result<(), Error>,
+    ) -> Result<Result<Self, String>, Error> {
+        remove_left_overs(path);
+        let mut writer = match PackWriter::file(&temporary(path)) {
+            Ok(writer) => writer,
+            Err(error) => return Ok(Err(told(&error))),
+        };
+        match build(&mut writer).and_then(|()| writer.publish(&key.text(), path)) {
+            Ok(()) => Ok(Self::open(path, key).map_err(|unusable| unusable.to_string())),
+            Err(error) if writer.disk_refused() => Ok(Err(told(&error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A section of floats as a handle that keeps the pack alive.
+    pub(crate) fn section(self: &Arc<Self>, name: &str) -> Result<Section, Error> {
+        let index = self.find(name, Kind::F32)?;
+        Ok(Section(Some((Arc::clone(self), index))))
+    }
+
+    /// A section of floats.
+    pub(crate) fn f32(&self, name: &str) -> Result<&[f32], Error> {
+        Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::F32)?)))
+    }
+
+    /// A section of 16 bit words.
+    pub(crate) fn u16(&self, name: &str) -> Result<&[u16], Error> {
+        Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::U16)?)))
+    }
+
+    /// A section of bytes.
+    pub(crate) fn bytes(&self, name: &str) -> Result<&[u8], Error> {
+        Ok(self.at(self.find(name, Kind::Bytes)?))
+    }
+
+    fn find(&self, name: &str, kind: Kind) -> Result<usize, Error> {
+        let index = self.entries.iter().position(|entry| entry.name == name && entry.kind == kind);
+        index.ok_or_else(|| Error::Malformed {
+            file: "the pack".to_owned(),
+            problem: format!("it has no section {name} of the kind {kind:?}"),
+        })
+    }
+
+    fn at(&self, index: usize) -> &[u8] {
+        let Range { start, end } = self.entries[index].range;
+        match &self.store {
+            Store::Mapped(mapping) => &mapping[start..end],
+            Store::Memory(buffers) => {
+                let n_bytes = end - start;
+                &bytemuck::cast_slice(buffers[index].get(n_bytes.div_ceil(4)))[..n_bytes]
+            }
+        }
+    }
+
+    /// Bytes of all sections, whether mapped or in memory.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.range.len()).sum()
+    }
+
+    /// Whether this is a file mapped, whose pages the system may drop and bring back.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.store, Store::Mapped(_))
+    }
+
+    /// How many bytes of the mapped file are in memory and how many there are, if the system tells.
+    pub(crate) fn residency(&self) -> Option<(usize, usize)> {
+        match &self.store {
+            Store::Mapped(mapping) => Some((mapping.resident_bytes()?, mapping.len())),
+            Store::Memory(_) => None,
+        }
+    }
+
+    /// Asks the system to read back what left memory, and returns at once.
+    pub(crate) fn bring_back(&self) {
+        if let Store::Mapped(mapping) = &self.store {
+            mapping.bring_back();
+        }
+    }
+}
+
+impl fmt::Debug for Pack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pack({} sections, {} bytes)", self.entries.len(), self.n_bytes())
+    }
+}
+
+/// Floats of a pack; a clone is another handle to the same. The default is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Section(Option<(Arc<Pack>, usize)>);
+
+impl Deref for Section {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.0 {
+            Some((pack, index)) => bytemuck::cast_slice(pack.at(*index)),
+            None => &[],
+        }
+    }
+}
+
+/// Held while a pack is built; the system drops it with the file, also when the process dies.
+/// Where the file system has no locks, the worst is that two processes do the same work.
+fn lock(cache: &Path, key: &Key) -> io::Result<File> {
+    create_folder(cache)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(cache.join(key.file_name()).with_extension("lock"))?;
+    match file.lock() {
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(error),
+        _ => Ok(file),
+    }
+}
+
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Different for every process, should the file system have no locks.
+fn temporary(path: &Path) -> std::path::PathBuf {
+    path.with_extension(format!("tmp.{}", std::process::id()))
+}
+
+/// Removes what processes left that died while they built this pack; called under its lock.
+fn remove_left_overs(path: &Path) {
+    let Some((folder, name)) = path.parent().zip(path.file_stem().and_then(|name| name.to_str()))
+    else {
+        return;
+    };
+    let prefix = format!("{name}.tmp.");
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The error with what the system said.
+fn told(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
