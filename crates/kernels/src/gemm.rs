@@ -11,8 +11,8 @@
 //! Each output is summed over `k` in ascending order, whatever rows and columns are computed
 //! together, so the result does not depend on how the caller cuts the rows into blocks.
 
-use crate::isa::Level;
-use crate::{Isa, scalar};
+use crate::Isa;
+use crate::isa::dispatch;
 
 /// Columns in a panel of packed weights.
 pub const PANEL: usize = 32;
@@ -38,12 +38,15 @@ impl<'a> Rows<'a> {
         Self { data, row_stride: depth, n_taps: 1, tap_stride: 0, depth }
     }
 
-    /// Length of `data` that `n_rows` rows reach into.
+    /// Length of `data` that `n_rows` rows reach into; `usize::MAX` where it overflows, which no
+    /// slice has.
     fn reach(&self, n_rows: usize) -> usize {
         if n_rows == 0 || self.n_taps == 0 {
             return 0;
         }
-        (n_rows - 1) * self.row_stride + (self.n_taps - 1) * self.tap_stride + self.depth
+        let row = (n_rows - 1).saturating_mul(self.row_stride);
+        let tap = (self.n_taps - 1).saturating_mul(self.tap_stride);
+        row.saturating_add(tap).saturating_add(self.depth)
     }
 }
 
@@ -56,9 +59,21 @@ pub enum Output {
     Add,
 }
 
+/// A product whose lengths have been checked: what the implementations get.
+pub(crate) struct Product<'a> {
+    pub rows: Rows<'a>,
+    pub n_rows: usize,
+    pub packed: &'a [f32],
+    pub n: usize,
+    pub bias: Option<&'a [f32]>,
+    pub out: &'a mut [f32],
+    pub out_stride: usize,
+    pub output: Output,
+}
+
 /// Length of the packed form of weights `[k][n]`.
 pub const fn packed_len(k: usize, n: usize) -> usize {
-    n.div_ceil(PANEL) * PANEL * k
+    n.div_ceil(PANEL).saturating_mul(PANEL).saturating_mul(k)
 }
 
 /// Packs weights into panels `[n / PANEL][k][PANEL]`, the last one filled up with zeros;
@@ -85,7 +100,7 @@ pub fn pack(k: usize, n: usize, packed: &mut [f32], at: impl Fn(usize, usize) ->
 #[expect(clippy::too_many_arguments, reason = "a product has this many parts")]
 pub fn gemm(
     isa: Isa,
-    rows: Rows<'_>,
+    mut rows: Rows<'_>,
     n_rows: usize,
     packed: &[f32],
     n: usize,
@@ -98,12 +113,16 @@ pub fn gemm(
         return;
     }
     assert!(rows.data.len() >= rows.reach(n_rows), "input rows too short");
-    assert_eq!(packed.len(), packed_len(rows.n_taps * rows.depth, n));
+    assert_eq!(packed.len(), packed_len(rows.n_taps.saturating_mul(rows.depth), n));
     assert!(bias.is_none_or(|bias| bias.len() == n));
-    assert!(out_stride >= n && out.len() >= (n_rows - 1) * out_stride + n, "output too short");
-    match isa.0 {
-        Level::Scalar => {
-            scalar::gemm(rows, n_rows, packed, n, bias, out, out_stride, output);
-        }
+    let out_reach = (n_rows - 1).saturating_mul(out_stride).saturating_add(n);
+    assert!(out_stride >= n && out.len() >= out_reach, "output too short");
+    if rows.depth == 0 {
+        rows.n_taps = 0;
+    } else if rows.tap_stride == rows.depth && rows.n_taps > 0 {
+        // Taps that adjoin are one long tap.
+        rows.depth *= rows.n_taps;
+        rows.n_taps = 1;
     }
+    dispatch!(isa, gemm(Product { rows, n_rows, packed, n, bias, out, out_stride, output }));
 }

@@ -11,7 +11,41 @@ pub struct Isa(pub(crate) Level);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Level {
     Scalar,
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// AArch64's Advanced SIMD.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
+
+/// Calls one function in the implementation that an [`Isa`] stands for.
+macro_rules! dispatch {
+    ($isa:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $isa.0 {
+            $crate::isa::Level::Scalar => $crate::scalar::$function($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa::Level::Avx2 => {
+                // SAFETY: the level exists only where `Isa::available` saw AVX2 and FMA.
+                unsafe { $crate::simd::avx2::$function($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa::Level::Avx512 => {
+                // SAFETY: the level exists only where `Isa::available` saw AVX-512F.
+                unsafe { $crate::simd::avx512::$function($($argument),*) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            $crate::isa::Level::Neon => {
+                // SAFETY: the level exists only where `Isa::available` saw NEON.
+                unsafe { $crate::simd::neon::$function($($argument),*) }
+            }
+        }
+    };
+}
+pub(crate) use dispatch;
 
 /// A name in `KOKORO_ISA` that is no level, or one that this CPU lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +63,27 @@ impl Isa {
     }
 
     /// Every level of this CPU, best first; the last is always the scalar reference.
+    #[cfg(target_arch = "x86_64")]
+    pub fn available() -> &'static [Self] {
+        const ALL: [Isa; 3] = [Isa(Level::Avx512), Isa(Level::Avx2), Isa::SCALAR];
+        // A CPU with AVX-512 has AVX2 and FMA too; one that hides them gets the plain reference.
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        match (avx2, is_x86_feature_detected!("avx512f")) {
+            (true, true) => &ALL,
+            (true, false) => &ALL[1..],
+            (false, _) => &ALL[2..],
+        }
+    }
+
+    /// Every level of this CPU, best first; the last is always the scalar reference.
+    #[cfg(target_arch = "aarch64")]
+    pub fn available() -> &'static [Self] {
+        const ALL: [Isa; 2] = [Isa(Level::Neon), Isa::SCALAR];
+        if std::arch::is_aarch64_feature_detected!("neon") { &ALL } else { &ALL[1..] }
+    }
+
+    /// Every level of this CPU, best first; the last is always the scalar reference.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn available() -> &'static [Self] {
         &[Self::SCALAR]
     }
@@ -43,6 +98,12 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
         }
     }
 }

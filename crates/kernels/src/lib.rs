@@ -8,8 +8,15 @@
 //! Shape letters: `T` rows (time), `C` channels, `K` depth of a product (taps × input channels),
 //! `N` output channels.
 
+#![expect(unsafe_code, reason = "instructions chosen at run time, and loads that need no bounds")]
+
 mod isa;
 mod scalar;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    expect(dead_code, reason = "no instruction set of this target is written yet")
+)]
+mod simd;
 
 pub mod activation;
 pub mod gemm;

@@ -1,7 +1,7 @@
 //! Means, variances and the normalisations built on them.
 
-use crate::isa::Level;
-use crate::{Isa, scalar};
+use crate::Isa;
+use crate::isa::dispatch;
 
 /// Mean and sum of squared deviations of every channel over the rows of `x` `[T][C]`.
 ///
@@ -11,9 +11,7 @@ pub fn channel_moments(isa: Isa, x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
     let c = mean.len();
     assert_eq!(m2.len(), c);
     assert!(c > 0 && x.len().is_multiple_of(c) && !x.is_empty());
-    match isa.0 {
-        Level::Scalar => scalar::channel_moments(x, mean, m2),
-    }
+    dispatch!(isa, channel_moments(x, mean, m2));
 }
 
 /// Joins the moments of blocks to those of the whole (Chan, Golub and LeVeque 1979), in f64 and
@@ -45,15 +43,11 @@ pub fn layer_norm(isa: Isa, x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: 
     let c = gain.len();
     assert_eq!(bias.len(), c);
     assert!(c > 0 && x.len().is_multiple_of(c));
-    match isa.0 {
-        Level::Scalar => scalar::layer_norm(x, gain, bias, epsilon),
-    }
+    dispatch!(isa, layer_norm(x, gain, bias, epsilon));
 }
 
 /// Makes every row of `x` `[T][C]` positive with sum 1: `exp(scale * x)`, normalised.
 pub fn softmax(isa: Isa, x: &mut [f32], c: usize, scale: f32) {
     assert!(c > 0 && x.len().is_multiple_of(c));
-    match isa.0 {
-        Level::Scalar => scalar::softmax(x, c, scale),
-    }
+    dispatch!(isa, softmax(x, c, scale));
 }

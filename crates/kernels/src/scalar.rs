@@ -2,19 +2,11 @@
 //!
 //! Written to be read. The fast kernels are held to these functions.
 
-use crate::gemm::{Output, PANEL, Rows};
+use crate::activation::Snake;
+use crate::gemm::{Output, PANEL, Product};
 
-#[expect(clippy::too_many_arguments, reason = "the door's own arguments")]
-pub(crate) fn gemm(
-    rows: Rows<'_>,
-    n_rows: usize,
-    packed: &[f32],
-    n: usize,
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-    out_stride: usize,
-    output: Output,
-) {
+pub(crate) fn gemm(product: Product<'_>) {
+    let Product { rows, n_rows, packed, n, bias, out, out_stride, output } = product;
     let k = rows.n_taps * rows.depth;
     for t in 0..n_rows {
         let out = &mut out[t * out_stride..][..n];
@@ -100,14 +92,8 @@ pub(crate) fn affine_leaky(x: &[f32], scale: &[f32], shift: &[f32], slope: f32, 
     }
 }
 
-pub(crate) fn affine_snake(
-    x: &[f32],
-    scale: &[f32],
-    shift: &[f32],
-    alpha: &[f32],
-    inverse_alpha: &[f32],
-    out: &mut [f32],
-) {
+pub(crate) fn affine_snake(x: &[f32], snake: Snake<'_>, out: &mut [f32]) {
+    let Snake { scale, shift, alpha, inverse_alpha } = snake;
     let c = scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for i in 0..c {

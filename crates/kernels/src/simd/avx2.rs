@@ -1,0 +1,85 @@
+//! AVX2 with FMA: a vector is two registers of eight. Six rows by one vector of sums fill 12 of
+//! the 16, so a panel of packed weights is worked through in two halves.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd, shells};
+
+/// Proof that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// Safe only where AVX2 and FMA are already known to be there.
+    #[target_feature(enable = "avx2,fma")]
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+shells! { "avx2,fma", Avx2::new(), rows 6, vectors 1 }
+
+/// Methods that are one intrinsic on each half.
+macro_rules! lanewise {
+    ($($name:ident($($argument:ident),*) = $intrinsic:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: [__m256; 2]),*) -> [__m256; 2] {
+            // SAFETY: the token was made where AVX2 and FMA are.
+            unsafe { [$intrinsic($($argument[0]),*), $intrinsic($($argument[1]),*)] }
+        }
+    )*};
+}
+
+impl Simd for Avx2 {
+    type V = [__m256; 2];
+
+    lanewise! {
+        add(a, b) = _mm256_add_ps;
+        sub(a, b) = _mm256_sub_ps;
+        mul(a, b) = _mm256_mul_ps;
+        div(a, b) = _mm256_div_ps;
+        mul_add(a, b, c) = _mm256_fmadd_ps;
+        neg_mul_add(a, b, c) = _mm256_fnmadd_ps;
+        max(a, b) = _mm256_max_ps;
+        min(a, b) = _mm256_min_ps;
+        xor(a, b) = _mm256_xor_ps;
+        if_negative(test, then, otherwise) = if_negative_8;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m256; 2] {
+        // SAFETY: the token was made where AVX2 and FMA are.
+        unsafe { [_mm256_set1_ps(x); 2] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> [__m256; 2] {
+        // SAFETY: as above; the array is two times eight readable f32, and no alignment is
+        // asked for.
+        unsafe { [_mm256_loadu_ps(x[..8].as_ptr()), _mm256_loadu_ps(x[8..].as_ptr())] }
+    }
+
+    #[inline(always)]
+    fn store(self, v: [__m256; 2], out: &mut [f32; LANES]) {
+        // SAFETY: as above; the array is two times eight writable f32.
+        unsafe {
+            _mm256_storeu_ps(out[..8].as_mut_ptr(), v[0]);
+            _mm256_storeu_ps(out[8..].as_mut_ptr(), v[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: u32>(self, v: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the token was made where AVX2 and FMA are.
+        v.map(|v| unsafe {
+            let count = _mm_cvtsi32_si128(N as i32);
+            _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(v), count))
+        })
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn if_negative_8(test: __m256, then: __m256, otherwise: __m256) -> __m256 {
+    let negative = _mm256_cmp_ps::<_CMP_LT_OQ>(test, _mm256_setzero_ps());
+    _mm256_blendv_ps(otherwise, then, negative)
+}

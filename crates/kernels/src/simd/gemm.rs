@@ -1,0 +1,130 @@
+//! The matrix product: tiles of sums that stay in registers over the whole depth.
+//!
+//! The idea: a tile is `R` rows by `H` vectors of columns in each of `P` panels, summed in
+//! registers. For every step of the depth it loads its `P H` vectors of packed weights once and
+//! multiplies them by one number of each row. A panel is finished for all rows before the next,
+//! so its weights come from memory once and from the second-level cache after that.
+//!
+//! 1. Every sum starts at zero and takes its products in ascending order of depth by a
+//!    multiply-add, in every shape of tile. So neither the rows a caller hands over at once nor
+//!    the instruction set changes a bit of the result.
+//! 2. The rows left over by whole tiles get a tile of exactly their height.
+//! 3. Few rows (an LSTM's step has one) cannot hide the latency of the multiply-add with one
+//!    panel; their tile spans several.
+
+use super::{LANES, Simd};
+use crate::gemm::{Output, PANEL, Product};
+
+/// Vectors in a panel.
+const VECTORS: usize = PANEL / LANES;
+
+/// The whole product in tiles of at most `ROWS` rows by `H` vectors.
+#[inline(always)]
+pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product: Product<'_>) {
+    let n_panels = product.n.div_ceil(PANEL);
+    let mut panel = 0;
+    if product.n_rows == 1 {
+        while panel + 4 <= n_panels {
+            tile::<S, 1, 4, H>(s, &mut product, 0, panel, 0);
+            if H == 1 {
+                tile::<S, 1, 4, H>(s, &mut product, 0, panel, 1);
+            }
+            panel += 4;
+        }
+    }
+    while panel < n_panels {
+        for half in (0..VECTORS).step_by(H) {
+            if (panel * PANEL + half * LANES) >= product.n {
+                continue;
+            }
+            let mut t = 0;
+            while t + ROWS <= product.n_rows {
+                tile::<S, ROWS, 1, H>(s, &mut product, t, panel, half);
+                t += ROWS;
+            }
+            // The guards are constant: no tile higher than `ROWS` is ever compiled.
+            match product.n_rows - t {
+                1 => tile::<S, 1, 1, H>(s, &mut product, t, panel, half),
+                2 => tile::<S, 2, 1, H>(s, &mut product, t, panel, half),
+                3 => tile::<S, 3, 1, H>(s, &mut product, t, panel, half),
+                4 => tile::<S, 4, 1, H>(s, &mut product, t, panel, half),
+                5 => tile::<S, 5, 1, H>(s, &mut product, t, panel, half),
+                6 if ROWS > 6 => tile::<S, 6, 1, H>(s, &mut product, t, panel, half),
+                7 if ROWS > 7 => tile::<S, 7, 1, H>(s, &mut product, t, panel, half),
+                8 if ROWS > 8 => tile::<S, 8, 1, H>(s, &mut product, t, panel, half),
+                9 if ROWS > 9 => tile::<S, 9, 1, H>(s, &mut product, t, panel, half),
+                10 if ROWS > 10 => tile::<S, 10, 1, H>(s, &mut product, t, panel, half),
+                11 if ROWS > 11 => tile::<S, 11, 1, H>(s, &mut product, t, panel, half),
+                _ => {}
+            }
+        }
+        panel += 1;
+    }
+}
+
+/// Rows `t..t + R` by the vectors `half..half + H` of the panels `panel..panel + P`.
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const P: usize, const H: usize>(
+    s: S,
+    product: &mut Product<'_>,
+    t: usize,
+    panel: usize,
+    half: usize,
+) {
+    let rows = product.rows;
+    let k = rows.n_taps * rows.depth;
+    let (weights, _) = product.packed.as_chunks::<LANES>();
+    let mut sums = [[[s.splat(0.0); H]; P]; R];
+    let mut step = panel * k * VECTORS + half;
+    for tap in 0..rows.n_taps {
+        let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
+        for d in 0..rows.depth {
+            let mut w = [[s.splat(0.0); H]; P];
+            for p in 0..P {
+                for h in 0..H {
+                    // SAFETY: the door checked that `packed` holds `k` steps of `VECTORS`
+                    // vectors for every panel that has a column of `n`.
+                    w[p][h] = s.load(unsafe { weights.get_unchecked(step + p * k * VECTORS + h) });
+                }
+            }
+            for r in 0..R {
+                // SAFETY: the door checked that `data` reaches over `depth` numbers of the last
+                // tap of row `n_rows - 1`; `t + r` is no greater.
+                let x = s.splat(unsafe { *x.get_unchecked(r * rows.row_stride + d) });
+                for p in 0..P {
+                    for h in 0..H {
+                        sums[r][p][h] = s.mul_add(x, w[p][h], sums[r][p][h]);
+                    }
+                }
+            }
+            step += VECTORS;
+        }
+    }
+    for r in 0..R {
+        let row = &mut product.out[(t + r) * product.out_stride..][..product.n];
+        for p in 0..P {
+            for h in 0..H {
+                let first = (panel + p) * PANEL + (half + h) * LANES;
+                if first < row.len() {
+                    let end = row.len().min(first + LANES);
+                    let bias = product.bias.map(|bias| &bias[first..end]);
+                    finish(s, sums[r][p][h], bias, &mut row[first..end], product.output);
+                }
+            }
+        }
+    }
+}
+
+/// `sum + bias`, stored or added to `out`: sixteen columns, or fewer at the end of a row.
+#[inline(always)]
+fn finish<S: Simd>(s: S, sum: S::V, bias: Option<&[f32]>, out: &mut [f32], output: Output) {
+    let sum = match bias {
+        Some(bias) => s.add(sum, s.load_some(bias)),
+        None => sum,
+    };
+    let sum = match output {
+        Output::Store => sum,
+        Output::Add => s.add(s.load_some(out), sum),
+    };
+    s.store_some(sum, out);
+}

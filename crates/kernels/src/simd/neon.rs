@@ -1,0 +1,106 @@
+//! NEON, AArch64's Advanced SIMD: a vector is four registers of four. Six rows by one vector of
+//! sums fill 24 of the 32, so a panel of packed weights is worked through in two halves.
+
+use std::arch::aarch64::*;
+
+use super::{LANES, Simd, shells};
+
+/// Proof that the CPU has NEON.
+#[derive(Clone, Copy)]
+pub(super) struct Neon(());
+
+impl Neon {
+    /// Safe only where NEON is already known to be there.
+    #[target_feature(enable = "neon")]
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+shells! { "neon", Neon::new(), rows 6, vectors 1 }
+
+/// Methods that are one intrinsic on each quarter.
+macro_rules! lanewise {
+    ($($name:ident($($argument:ident),*) = $intrinsic:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($argument: [float32x4_t; 4]),*) -> [float32x4_t; 4] {
+            // SAFETY: the token was made where NEON is.
+            unsafe {
+                [
+                    $intrinsic($($argument[0]),*),
+                    $intrinsic($($argument[1]),*),
+                    $intrinsic($($argument[2]),*),
+                    $intrinsic($($argument[3]),*),
+                ]
+            }
+        }
+    )*};
+}
+
+impl Simd for Neon {
+    type V = [float32x4_t; 4];
+
+    lanewise! {
+        add(a, b) = vaddq_f32;
+        sub(a, b) = vsubq_f32;
+        mul(a, b) = vmulq_f32;
+        div(a, b) = vdivq_f32;
+        mul_add(a, b, c) = mul_add_4;
+        neg_mul_add(a, b, c) = neg_mul_add_4;
+        max(a, b) = vmaxq_f32;
+        min(a, b) = vminq_f32;
+        xor(a, b) = xor_4;
+        if_negative(test, then, otherwise) = if_negative_4;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [float32x4_t; 4] {
+        // SAFETY: the token was made where NEON is.
+        unsafe { [vdupq_n_f32(x); 4] }
+    }
+
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> [float32x4_t; 4] {
+        // SAFETY: as above; each quarter is four readable f32.
+        [0, 4, 8, 12].map(|i| unsafe { vld1q_f32(x[i..i + 4].as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store(self, v: [float32x4_t; 4], out: &mut [f32; LANES]) {
+        for (v, out) in v.into_iter().zip(out.as_chunks_mut::<4>().0) {
+            // SAFETY: as above; each quarter is four writable f32.
+            unsafe { vst1q_f32(out.as_mut_ptr(), v) };
+        }
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: u32>(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        v.map(|v| {
+            // SAFETY: the token was made where NEON is.
+            unsafe {
+                let bits = vshlq_u32(vreinterpretq_u32_f32(v), vdupq_n_s32(N as i32));
+                vreinterpretq_f32_u32(bits)
+            }
+        })
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn mul_add_4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+    vfmaq_f32(c, a, b)
+}
+
+#[target_feature(enable = "neon")]
+fn neg_mul_add_4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+    vfmsq_f32(c, a, b)
+}
+
+#[target_feature(enable = "neon")]
+fn xor_4(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)))
+}
+
+#[target_feature(enable = "neon")]
+fn if_negative_4(test: float32x4_t, then: float32x4_t, otherwise: float32x4_t) -> float32x4_t {
+    vbslq_f32(vcltzq_f32(test), then, otherwise)
+}
