@@ -104,10 +104,6 @@ pub enum Error {
         value: f32,
     },
 
-    /// The network's `config.json` is not one, or describes a network that this engine is not.
-    #[error("config.json: {0}")]
-    Config(String),
-
     /// `config.json` is damaged or describes a network that koe cannot run.
     #[error("config.json: {0}")]
     Config(String),
@@ -132,7 +128,9 @@ pub enum Error {
     Request(String),
 
     /// The tokens of one call would last too long at this speed.
-    #[error("the tokens would last {frames} frames, more than the {limit} of one call: give fewer tokens at a time")]
+    #[error(
+        "the tokens would last {frames} frames, more than the {limit} of one call: give fewer tokens at a time"
+    )]
     TooLong {
         /// Frames of 25 ms that the tokens would last.
         frames: usize,

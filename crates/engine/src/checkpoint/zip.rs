@@ -209,7 +209,8 @@ fn locate(source: &Source, entry: &Entry, table_start: u64) -> Result<Record, Pr
         stored_bytes: entry.stored_bytes,
         bytes: entry.bytes,
         deflated,
-        crc: Some(entry.crc),
+        // PyTorch writes 0 where it was told not to compute checksums.
+        crc: Some(entry.crc).filter(|&crc| crc != 0),
         head_bytes: 0,
     })
 }

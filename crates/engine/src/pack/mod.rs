@@ -19,6 +19,7 @@ mod format;
 mod tests;
 mod writer;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -92,6 +93,8 @@ pub(crate) struct Opened {
 pub(crate) struct Pack {
     store: Store,
     entries: Vec<Entry>,
+    /// Indices of `entries` by name.
+    names: HashMap<String, usize>,
 }
 
 enum Store {
@@ -102,7 +105,9 @@ enum Store {
 
 impl Pack {
     fn new(store: Store, entries: Vec<Entry>) -> Self {
-        Self { store, entries }
+        let names =
+            entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
+        Self { store, entries, names }
     }
 
     /// Maps the pack of this key in the cache folder, building it if there is no usable one.
@@ -215,7 +220,7 @@ impl Pack {
     }
 
     fn find(&self, name: &str, kind: Kind) -> Result<usize, Error> {
-        let index = self.entries.iter().position(|entry| entry.name == name && entry.kind == kind);
+        let index = self.names.get(name).copied().filter(|&at| self.entries[at].kind == kind);
         index.ok_or_else(|| Error::Malformed {
             file: "the pack".to_owned(),
             problem: format!("it has no section {name} of the kind {kind:?}"),

@@ -1,0 +1,206 @@
+//! [`Model`]: the weights of one checkpoint with its vocabulary and voices.
+//!
+//! Comes from the checkpoint that is compiled in, or from a folder; the folder's weights are packed
+//! once into a file in the cache and mapped from there. Never written after it was made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::checkpoint::Checkpoint;
+use crate::native::Network;
+use crate::pack::{Fingerprint, Key, Opened, Pack};
+use crate::weights::{LAYOUT, Loader};
+use crate::{Config, Error, Voice};
+
+/// The checkpoint that is compiled in; see its model card.
+mod builtin {
+    pub(super) const CONFIG: &[u8] = include_bytes!("../assets/builtin/config.json");
+    pub(super) const WEIGHTS: &[u8] = include_bytes!("../assets/builtin/model.safetensors");
+    pub(super) const VOICES: [(&str, &[u8]); 2] = [
+        ("af_slt", include_bytes!("../assets/builtin/voices/af_slt.bin")),
+        ("am_rms", include_bytes!("../assets/builtin/voices/am_rms.bin")),
+    ];
+}
+
+/// The weights of one checkpoint, read-only; a clone is another handle to the same.
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    network: Network,
+    pack: Arc<Pack>,
+    voices: Voices,
+    built: bool,
+    warnings: Vec<String>,
+}
+
+/// Where a model's voices are.
+enum Voices {
+    BuiltIn,
+    /// `voices/*.pt` and `*.bin`, by name.
+    Files(Vec<(String, PathBuf)>),
+    /// All in one file, such as kokoro-onnx's `voices-v1.0.bin`.
+    Together(Checkpoint),
+}
+
+/// Files that hold all voices, the first that is there.
+const VOICE_FILES: [&str; 3] = ["voices-v1.0.bin", "voices-v1.1-zh.bin", "voices.npz"];
+
+impl Model {
+    /// The small model that is compiled in: two voices, no files needed.
+    pub fn builtin() -> Result<Self, Error> {
+        let config = Config::parse(builtin::CONFIG)?;
+        let source = Checkpoint::from_static(builtin::WEIGHTS)?;
+        let pack = Pack::in_memory(|sink| {
+            Network::load(&mut Loader::Making { source: &source, sink }, &config).map(drop)
+        })?;
+        let opened = Opened { pack: Arc::new(pack), warnings: Vec::new(), built: true };
+        Self::from_pack(config, opened, Voices::BuiltIn)
+    }
+
+    /// A Kokoro checkpoint: a folder with `config.json`, the weights (`kokoro-v1_0.pth` or
+    /// safetensors) and the voices (`voices/*.pt`, `voices/*.bin` or `voices-v1.0.bin`).
+    ///
+    /// The first time, the weights are packed into a file in `cache`, which takes a second or
+    /// two; if that folder cannot be written, [`Model::warnings`] says so and memory is used.
+    pub fn open(folder: &Path, cache: &Path) -> Result<Self, Error> {
+        let path = folder.join("config.json");
+        let json = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let config = Config::parse(&json)?;
+        let weights = crate::checkpoint::weights_file(folder)?;
+        let key = Key::new(LAYOUT, Fingerprint::of(&weights, cache)?);
+        let opened = Pack::open_or_build(cache, &key, |sink| {
+            let source = Checkpoint::open(&weights)?;
+            Network::load(&mut Loader::Making { source: &source, sink }, &config).map(drop)
+        })?;
+        Self::from_pack(config, opened, Voices::in_folder(folder)?)
+    }
+
+    fn from_pack(config: Config, opened: Opened, voices: Voices) -> Result<Self, Error> {
+        let Opened { pack, warnings, built } = opened;
+        let network = Network::load(&mut Loader::Finding(&pack), &config)?;
+        Ok(Self(Arc::new(Inner { config, network, pack, voices, built, warnings })))
+    }
+
+    /// The numbers that describe the network.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    /// Sentences for the user about how the weights were come by, such as that the cache cannot
+    /// be written.
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// Whether the weights were packed now, rather than found packed.
+    pub fn was_packed_now(&self) -> bool {
+        self.0.built
+    }
+
+    /// Bytes of packed weights, and whether they are mapped from a file.
+    pub fn packed_bytes(&self) -> (usize, bool) {
+        (self.0.pack.n_bytes(), self.0.pack.is_mapped())
+    }
+
+    /// How many bytes of the mapped weights are in memory and how many there are; none where the
+    /// system does not tell or the weights are not mapped.
+    pub fn residency(&self) -> Option<(usize, usize)> {
+        self.0.pack.residency()
+    }
+
+    /// Asks the system to read back weights that left memory; returns at once.
+    pub fn bring_back(&self) {
+        self.0.pack.bring_back();
+    }
+
+    /// Token ids of phoneme symbols; the second part lists the symbols that the vocabulary lacks,
+    /// which have no id.
+    pub fn tokens(&self, symbols: &str) -> (Vec<u16>, Vec<char>) {
+        let mut unknown = Vec::new();
+        let ids = symbols.chars().filter_map(|symbol| {
+            let id = self.0.config.vocab.get(&symbol).copied();
+            if id.is_none() {
+                unknown.push(symbol);
+            }
+            id
+        });
+        (ids.collect(), unknown)
+    }
+
+    /// The names of the voices that come with the model, sorted.
+    pub fn voices(&self) -> Vec<String> {
+        match &self.0.voices {
+            Voices::BuiltIn => builtin::VOICES.map(|(name, _)| name.to_owned()).to_vec(),
+            Voices::Files(files) => files.iter().map(|(name, _)| name.clone()).collect(),
+            Voices::Together(all) => all.names().map(str::to_owned).collect(),
+        }
+    }
+
+    /// One of [`Model::voices`].
+    pub fn voice(&self, name: &str) -> Result<Voice, Error> {
+        let unknown = || Error::UnknownVoice { name: name.to_owned(), known: self.voices() };
+        match &self.0.voices {
+            Voices::BuiltIn => {
+                let found = builtin::VOICES.iter().find(|(known, _)| *known == name);
+                let (name, bytes) = found.ok_or_else(unknown)?;
+                Voice::from_bytes(name, bytes)
+            }
+            Voices::Files(files) => {
+                let found = files.iter().find(|(known, _)| known == name);
+                Voice::open(&found.ok_or_else(unknown)?.1)
+            }
+            Voices::Together(all) => {
+                if !all.has(name) {
+                    return Err(unknown());
+                }
+                Voice::from_tensor(all, name)
+            }
+        }
+    }
+
+    /// The factor that levels a voice with the others; 1 unless the checkpoint says otherwise.
+    pub fn gain(&self, voice: &str) -> f32 {
+        self.0.config.koe.gain.get(voice).copied().unwrap_or(1.0)
+    }
+}
+
+impl Voices {
+    fn in_folder(folder: &Path) -> Result<Self, Error> {
+        let together = VOICE_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+        let voices = folder.join("voices");
+        if let Some(path) = together.filter(|_| !voices.is_dir()) {
+            return Ok(Self::Together(Checkpoint::open(&path)?));
+        }
+        let entries = match std::fs::read_dir(&voices) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::Files(Vec::new()));
+            }
+            Err(error) => return Err(Error::io("read", &voices)(error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(Error::io("read", &voices))?.path();
+            let is_voice = path.extension().is_some_and(|end| end == "pt" || end == "bin");
+            if let (true, Some(name)) = (is_voice, path.file_stem().and_then(|name| name.to_str()))
+            {
+                files.push((name.to_owned(), path));
+            }
+        }
+        files.sort();
+        files.dedup_by(|a, b| a.0 == b.0);
+        Ok(Self::Files(files))
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("voices", &self.voices()).finish_non_exhaustive()
+    }
+}

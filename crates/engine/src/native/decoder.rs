@@ -1,0 +1,112 @@
+//! Decoder trunk: text features, F0 and energy at the frame rate to the generator's input.
+//!
+//! Follows `istftnet.py` (`Decoder`) of the reference.
+
+use koe_kernels::gemm::Rows;
+
+use super::context::Context;
+use super::product::{Finish, Product};
+use super::residual::{BlockScratch, ResidualBlock};
+use crate::buffer::Buffer;
+use crate::weights::{Loader, Section};
+use crate::{Config, Error};
+
+pub(crate) struct Decoder {
+    /// Three taps and a bias: halves the rate of the F0 curve.
+    f0_conv: Section,
+    energy_conv: Section,
+    encode: ResidualBlock,
+    /// Text features that bypass the trunk.
+    bypass: Product,
+    decode: Vec<ResidualBlock>,
+}
+
+#[derive(Default)]
+pub(crate) struct DecoderScratch {
+    bypass: Buffer,
+    /// F0 and energy at the frame rate, `[2][frames]`.
+    curves: Buffer,
+    joined: Buffer,
+    x: Buffer,
+}
+
+impl Decoder {
+    pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let (c, width, bypass) = (config.hidden_dim, config.decoder_dim, config.asr_res_dim);
+        let halve = |load: &mut Loader<'_>, name: &str| {
+            load.section(&format!("{name}.weight"), 4, |source| {
+                let mut taps = source.f32(&format!("{name}.weight"), &[1, 1, 3])?;
+                taps.extend(source.f32(&format!("{name}.bias"), &[1])?);
+                Ok(taps)
+            })
+        };
+        let inner = width + 2 + bypass;
+        let last = config.istftnet.upsample_initial_channel;
+        let block = |load: &mut Loader<'_>, i: usize| {
+            let (n, upsample) = if i == 3 { (last, true) } else { (width, false) };
+            ResidualBlock::load(load, &format!("decoder.decode.{i}"), inner, n, upsample)
+        };
+        Ok(Self {
+            f0_conv: halve(load, "decoder.F0_conv")?,
+            energy_conv: halve(load, "decoder.N_conv")?,
+            encode: ResidualBlock::load(load, "decoder.encode", c + 2, width, false)?,
+            bypass: Product::conv(load, "decoder.asr_res.0", c, bypass, 1, true)?,
+            decode: (0..4).map(|i| block(load, i)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// `text` `[F][C]` and both curves `[2F]` to `out` `[2F][upsample_initial_channel]`.
+    pub(crate) fn run(
+        &self,
+        cx: &mut Context<'_, '_>,
+        text: &[f32],
+        curves: (&[f32], &[f32]),
+        style: &[f32],
+        scratch: (&mut DecoderScratch, &mut BlockScratch),
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let (scratch, blocks) = scratch;
+        let n = curves.0.len() / 2;
+        let c = text.len() / n;
+        let (f0, energy) = scratch.curves.take(2 * n).split_at_mut(n);
+        halve(curves.0, &self.f0_conv, f0);
+        halve(curves.1, &self.energy_conv, energy);
+
+        let joined = scratch.joined.take(n * (c + 2));
+        join(&[(text, c), (f0, 1), (energy, 1)], joined);
+        let width = self.encode.n_out();
+        let x = scratch.x.take(n * width);
+        self.encode.run(cx, joined, style, blocks, x)?;
+
+        let bypass = scratch.bypass.take(n * self.bypass.n);
+        self.bypass.apply(cx, Rows::plain(text, c), bypass, Finish::Store)?;
+        let joined = scratch.joined.take(n * (width + self.bypass.n + 2));
+        for block in &self.decode {
+            join(&[(x, width), (bypass, self.bypass.n), (f0, 1), (energy, 1)], joined);
+            let y = if block.rows_out(n) == n { &mut *x } else { &mut *out };
+            block.run(cx, joined, style, blocks, y)?;
+        }
+        Ok(())
+    }
+}
+
+/// Convolution of one channel with three taps, stride 2 and a zero at either end.
+fn halve(x: &[f32], taps: &[f32], out: &mut [f32]) {
+    let at = |i: isize| usize::try_from(i).ok().and_then(|i| x.get(i)).copied().unwrap_or(0.0);
+    for (t, out) in out.iter_mut().enumerate() {
+        let i = 2 * t as isize;
+        *out = taps[0] * at(i - 1) + taps[1] * at(i) + taps[2] * at(i + 1) + taps[3];
+    }
+}
+
+/// Sets the channels of several `[T][c]` side by side.
+fn join(parts: &[(&[f32], usize)], out: &mut [f32]) {
+    let width: usize = parts.iter().map(|(_, c)| c).sum();
+    for (t, mut out) in out.chunks_exact_mut(width).enumerate() {
+        for (part, c) in parts {
+            let (now, rest) = out.split_at_mut(*c);
+            now.copy_from_slice(&part[t * c..][..*c]);
+            out = rest;
+        }
+    }
+}

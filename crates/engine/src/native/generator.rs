@@ -1,0 +1,449 @@
+//! Generator: decoder features and F0 to sound, where nine tenths of the time goes.
+//!
+//! Follows `istftnet.py` (`Generator`, `AdaINResBlock1`) of the reference. At each of two rates:
+//! the features are upsampled by a transposed convolution, what the harmonic source sounds like
+//! at that rate is added, and the mean of several residual blocks is taken. An inverse STFT makes
+//! samples of the last features.
+
+use std::sync::{Mutex, PoisonError};
+
+use koe_kernels::activation;
+use koe_kernels::gemm::{Output, Rows};
+
+use super::context::Context;
+use super::norm::{AdaIn, Coefficients, Moments};
+use super::product::{Activation, Finish, Product, stage_rows};
+use super::source::{Noise, Source};
+use super::stft::{Stft, StftScratch};
+use crate::buffer::Buffer;
+use crate::threads::Stage;
+use crate::weights::{Loader, Section};
+use crate::{Config, Error};
+
+/// The slope before each upsampling, and PyTorch's own before the last convolution.
+const SLOPE: f32 = 0.1;
+const LAST_SLOPE: f32 = 0.01;
+/// Taps of the last convolution.
+const LAST_TAPS: usize = 7;
+
+pub(crate) struct Generator {
+    source: Source,
+    stft: Stft,
+    rates: Vec<Rate>,
+    last: Product,
+    scale: usize,
+}
+
+/// One rate in time.
+struct Rate {
+    up: Upsample,
+    /// The source's spectrum at this rate: taps, stride and padding.
+    source_conv: Product,
+    source_stride: usize,
+    source_padding: usize,
+    source_block: SnakeBlock,
+    blocks: Vec<SnakeBlock>,
+    channels: usize,
+    /// The last rate gets one more row at the start, as the inverse STFT has one more frame.
+    reflect: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct GeneratorScratch {
+    source: Buffer,
+    /// The source's spectrum `[frames][2][bins]` with zero rows at either end.
+    spectrum: Buffer,
+    stft: StftScratch,
+    snake: SnakeScratch,
+    /// `[T][C]` at one rate: what comes in, one block's way, and the sum of all.
+    x: Buffer,
+    way: Buffer,
+    sum: Buffer,
+    last: Buffer,
+}
+
+/// What drives the generator.
+#[derive(Clone, Copy)]
+pub(crate) enum Excitation<'a> {
+    /// Made from the F0 curve.
+    Noise(Noise),
+    /// The given source signal, one number a sample.
+    Source(&'a [f32]),
+    /// The given source spectrum, `[frames][2][bins]`.
+    Spectrum(&'a [f32]),
+}
+
+impl Generator {
+    pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let net = &config.istftnet;
+        let n_rates = net.upsample_rates.len();
+        let stft = Stft::load(load, net)?;
+        let mut rates = Vec::new();
+        let mut n_in = net.upsample_initial_channel;
+        for i in 0..n_rates {
+            let (c, last) = (n_in / 2, i + 1 == n_rates);
+            let name = |part: &str, i: usize| format!("decoder.generator.{part}.{i}");
+            let stride: usize = net.upsample_rates[i + 1..].iter().product();
+            let taps = if last { 1 } else { 2 * stride };
+            let source = name("noise_convs", i);
+            let (size, dilations) = (if last { 11 } else { 7 }, [1, 3, 5]);
+            let n_blocks = net.resblock_kernel_sizes.len();
+            let blocks = net.resblock_kernel_sizes.iter().zip(&net.resblock_dilation_sizes);
+            let blocks = blocks
+                .enumerate()
+                .map(|(j, (&size, dilations))| {
+                    let name = name("resblocks", i * n_blocks + j);
+                    SnakeBlock::load(load, &name, c, size, dilations)
+                })
+                .collect::<Result<_, _>>()?;
+            let (rate, kernel) = (net.upsample_rates[i], net.upsample_kernel_sizes[i]);
+            rates.push(Rate {
+                up: Upsample::load(load, &name("ups", i), n_in, c, rate, kernel)?,
+                source_conv: Product::conv(load, &source, stft.width(), c, taps, true)?,
+                source_stride: stride,
+                source_padding: if last { 0 } else { stride.div_ceil(2) },
+                source_block: SnakeBlock::load(load, &name("noise_res", i), c, size, &dilations)?,
+                blocks,
+                channels: c,
+                reflect: last,
+            });
+            n_in = c;
+        }
+        let last = "decoder.generator.conv_post";
+        let last = Product::conv(load, last, n_in, stft.width(), LAST_TAPS, true)?;
+        let scale = config.samples_per_curve_point();
+        Ok(Self { source: Source::load(load, scale)?, stft, rates, last, scale })
+    }
+
+    /// `features` `[2F][C]` and `f0` `[2F]` to `samples` `[2F * scale]`.
+    pub(crate) fn run(
+        &self,
+        cx: &mut Context<'_, '_>,
+        features: &[f32],
+        f0: &[f32],
+        style: &[f32],
+        excitation: Excitation<'_>,
+        scratch: &mut GeneratorScratch,
+        samples: &mut [f32],
+    ) -> Result<(), Error> {
+        let GeneratorScratch { source, spectrum, stft, snake, x, way, sum, last } = scratch;
+        let n_samples = f0.len() * self.scale;
+        let width = self.stft.width();
+        let n_frames = self.stft.n_frames(n_samples);
+        let margin = self.rates.iter().map(|rate| rate.source_padding).max().unwrap_or(0);
+        let padded = spectrum.take((n_frames + 2 * margin) * width);
+        padded[..margin * width].fill(0.0);
+        padded[(margin + n_frames) * width..].fill(0.0);
+        let spectrum = &mut padded[margin * width..][..n_frames * width];
+        match excitation {
+            Excitation::Spectrum(given) => spectrum.copy_from_slice(given),
+            Excitation::Source(given) => self.stft.polar(cx, given, stft, spectrum)?,
+            Excitation::Noise(noise) => {
+                let source = source.take(n_samples);
+                self.source.run(cx, f0, noise, source)?;
+                cx.stage("source", source, 1);
+                self.stft.polar(cx, source, stft, spectrum)?;
+            }
+        }
+        cx.stage("har", spectrum, width);
+        let padded = &*padded;
+
+        let mut n_rows = f0.len();
+        for (i, rate) in self.rates.iter().enumerate() {
+            let c = rate.channels;
+            let n_out = rate.up.rows_out(n_rows, rate.reflect);
+            let x = x.take(n_out * c);
+            let taps = rate.source_conv.n_taps;
+            let rows = Rows {
+                data: &padded[(margin - rate.source_padding) * width..],
+                row_stride: rate.source_stride * width,
+                n_taps: taps,
+                tap_stride: width,
+                depth: width,
+            };
+            rate.source_conv.apply(cx, rows, x, Finish::Store)?;
+            rate.source_block.run_in_place(cx, x, style, snake)?;
+            let before = if i == 0 { features } else { sum.get(n_rows * 2 * c) };
+            rate.up.add(cx, before, rate.reflect, x)?;
+            n_rows = n_out;
+
+            snake.input.measure(cx, x, c)?;
+            let x = &*x;
+            let sum = sum.take(x.len());
+            let mean_of = rate.blocks.len();
+            for (j, block) in rate.blocks.iter().enumerate() {
+                if j == 0 {
+                    block.run(cx, x, style, snake, sum)?;
+                    continue;
+                }
+                let way = way.take(x.len());
+                block.run(cx, x, style, snake, way)?;
+                let factor = if j + 1 == mean_of { 1.0 / mean_of as f32 } else { 1.0 };
+                add_scaled(cx, way, factor, sum, c);
+            }
+        }
+        let c = self.last.depth;
+        let last = last.take(n_rows * width);
+        let x = sum.get(n_rows * c);
+        let before = Activation::Leaky(LAST_SLOPE);
+        self.last.convolve(cx, x, before, 1, last, Finish::Store, None)?;
+        self.stft.synthesize(cx, last, stft, samples)?;
+        cx.stage("waveform", samples, 1);
+        Ok(())
+    }
+}
+
+/// `out = (out + x) * factor`, on all threads.
+fn add_scaled(cx: &mut Context<'_, '_>, x: &[f32], factor: f32, out: &mut [f32], c: usize) {
+    let isa = cx.isa;
+    let block = 256 * c;
+    let blocks = Mutex::new(x.chunks(block).zip(out.chunks_mut(block)));
+    cx.threads.run(|_| {
+        loop {
+            let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((x, out)) = block else { break };
+            activation::add_scale(isa, x, factor, out);
+        }
+    });
+}
+
+/// `AdaINResBlock1`: three times norm, Snake, dilated convolution, norm, Snake, convolution, and
+/// the way around.
+struct SnakeBlock {
+    steps: Vec<SnakeStep>,
+}
+
+struct SnakeStep {
+    norm1: AdaIn,
+    norm2: AdaIn,
+    /// α and 1/α, `[2][C]`.
+    alpha1: Section,
+    alpha2: Section,
+    conv1: Product,
+    conv2: Product,
+    dilation: usize,
+}
+
+#[derive(Default)]
+struct SnakeScratch {
+    /// Of the block's input.
+    input: Moments,
+    moments: Moments,
+    coefficients: Coefficients,
+    middle: Buffer,
+}
+
+impl SnakeBlock {
+    fn load(
+        load: &mut Loader<'_>,
+        name: &str,
+        c: usize,
+        taps: usize,
+        dilations: &[usize],
+    ) -> Result<Self, Error> {
+        let alpha = |load: &mut Loader<'_>, part: &str, i: usize| {
+            let name = format!("{name}.{part}.{i}");
+            load.section(&name, 2 * c, |source| {
+                let mut alpha = source.f32(&name, &[1, c, 1])?;
+                alpha.extend_from_within(..);
+                alpha[c..].iter_mut().for_each(|alpha| *alpha = 1.0 / *alpha);
+                Ok(alpha)
+            })
+        };
+        let conv = |load: &mut Loader<'_>, part: &str, i: usize| {
+            Product::conv(load, &format!("{name}.{part}.{i}"), c, c, taps, true)
+        };
+        let norm = |load: &mut Loader<'_>, part: &str, i: usize| {
+            AdaIn::load(load, &format!("{name}.{part}.{i}"), c)
+        };
+        let step = |(i, &dilation): (usize, &usize)| {
+            Ok(SnakeStep {
+                norm1: norm(load, "adain1", i)?,
+                norm2: norm(load, "adain2", i)?,
+                alpha1: alpha(load, "alpha1", i)?,
+                alpha2: alpha(load, "alpha2", i)?,
+                conv1: conv(load, "convs1", i)?,
+                conv2: conv(load, "convs2", i)?,
+                dilation,
+            })
+        };
+        Ok(Self { steps: dilations.iter().enumerate().map(step).collect::<Result<_, Error>>()? })
+    }
+
+    /// `x` `[T][C]`, whose moments are in `scratch.input`, to `out`.
+    fn run(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        style: &[f32],
+        scratch: &mut SnakeScratch,
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let SnakeScratch { input, moments, coefficients, middle } = scratch;
+        let middle = middle.take(x.len());
+        for (i, step) in self.steps.iter().enumerate() {
+            if i == 0 {
+                step.norm1.coefficients(cx, style, input, coefficients);
+                step.first(cx, x, coefficients, middle, moments)?;
+                step.norm2.coefficients(cx, style, moments, coefficients);
+                let finish = Finish::Join { with: x, factor: 1.0 };
+                step.second(cx, middle, coefficients, out, finish, moments)?;
+            } else {
+                step.in_place(cx, out, style, (moments, coefficients, middle))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, over its input.
+    fn run_in_place(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &mut [f32],
+        style: &[f32],
+        scratch: &mut SnakeScratch,
+    ) -> Result<(), Error> {
+        let SnakeScratch { moments, coefficients, middle, .. } = scratch;
+        let middle = middle.take(x.len());
+        let Some(first) = self.steps.first() else { return Ok(()) };
+        moments.measure(cx, x, first.conv1.depth)?;
+        for step in &self.steps {
+            step.in_place(cx, x, style, (moments, coefficients, middle))?;
+        }
+        Ok(())
+    }
+}
+
+impl SnakeStep {
+    /// Over its input, whose moments are given, and those of the output left behind.
+    fn in_place(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &mut [f32],
+        style: &[f32],
+        scratch: (&mut Moments, &mut Coefficients, &mut [f32]),
+    ) -> Result<(), Error> {
+        let (moments, coefficients, middle) = scratch;
+        self.norm1.coefficients(cx, style, moments, coefficients);
+        self.first(cx, x, coefficients, middle, moments)?;
+        self.norm2.coefficients(cx, style, moments, coefficients);
+        self.second(cx, middle, coefficients, x, Finish::Add, moments)
+    }
+
+    fn first(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        coefficients: &Coefficients,
+        out: &mut [f32],
+        moments: &mut Moments,
+    ) -> Result<(), Error> {
+        let before = coefficients.snake(&self.alpha1);
+        self.conv1.convolve(cx, x, before, self.dilation, out, Finish::Store, Some(moments))
+    }
+
+    fn second(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        coefficients: &Coefficients,
+        out: &mut [f32],
+        finish: Finish<'_>,
+        moments: &mut Moments,
+    ) -> Result<(), Error> {
+        let before = coefficients.snake(&self.alpha2);
+        self.conv2.convolve(cx, x, before, 1, out, finish, Some(moments))
+    }
+}
+
+/// Transposed convolution, as a convolution of few taps with `rate` times the channels.
+///
+/// Row `m` of the product holds output rows `m rate` to `m rate + rate - 1`, which see input
+/// rows `m`, `m - 1` and so on as far as the kernel reaches.
+struct Upsample {
+    product: Product,
+    rate: usize,
+    /// Output rows cut off at the start.
+    padding: usize,
+    channels: usize,
+}
+
+impl Upsample {
+    fn load(
+        load: &mut Loader<'_>,
+        name: &str,
+        n_in: usize,
+        n: usize,
+        rate: usize,
+        kernel: usize,
+    ) -> Result<Self, Error> {
+        let taps = kernel.div_ceil(rate);
+        let weights = load.packed(&format!("{name}.weight"), taps * n_in, rate * n, |source| {
+            let weight = source.f32(&format!("{name}.weight"), &[n_in, n, kernel])?;
+            Ok(move |k: usize, column: usize| {
+                let (tap, c_in, phase, c_out) = (k / n_in, k % n_in, column / n, column % n);
+                let i = phase + (taps - 1 - tap) * rate;
+                if i < kernel { weight[(c_in * n + c_out) * kernel + i] } else { 0.0 }
+            })
+        })?;
+        let bias = load.section(&format!("{name}.bias"), rate * n, |source| {
+            Ok(source.f32(&format!("{name}.bias"), &[n])?.repeat(rate))
+        })?;
+        let product = Product::from_parts(weights, bias, taps, n_in, rate * n);
+        Ok(Self { product, rate, padding: (kernel - rate) / 2, channels: n })
+    }
+
+    fn rows_out(&self, n_rows: usize, reflect: bool) -> usize {
+        n_rows * self.rate + usize::from(reflect)
+    }
+
+    /// Adds the upsampled leaky `x` `[T][n_in]` to `out` `[T * rate][n]`; with `reflect`, there is
+    /// one more row at the start, the mirror image of the second.
+    fn add(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        reflect: bool,
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        cx.go_on()?;
+        let (rate, c, n_in, taps) =
+            (self.rate, self.channels, self.product.depth, self.product.n_taps);
+        let shift = usize::from(reflect);
+        // Which row of the uncropped product an output row is.
+        let row_of = |out_row: usize| {
+            self.padding + if reflect && out_row == 0 { 1 } else { out_row - shift }
+        };
+        const BLOCK: usize = 24;
+        let isa = cx.isa;
+        let blocks = Mutex::new(out.chunks_mut(BLOCK * rate * c).enumerate());
+        cx.threads.run(|Stage { rows: stage, out: wide, .. }| {
+            loop {
+                let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((block_idx, out)) = block else { break };
+                let first = block_idx * BLOCK * rate;
+                let last = first + out.len() / c - 1;
+                let from = row_of(first).min(row_of((first + 1).min(last))) / rate;
+                let to = row_of(last).max(row_of(first)) / rate;
+                let n_rows = to - from + 1;
+                let stage = stage.take((n_rows + taps - 1) * n_in);
+                let start = from as isize - (taps - 1) as isize;
+                stage_rows(isa, x, start, Activation::Leaky(SLOPE), stage, n_in);
+                let wide = wide.take(n_rows * rate * c);
+                let rows = Rows {
+                    data: stage,
+                    row_stride: n_in,
+                    n_taps: taps,
+                    tap_stride: n_in,
+                    depth: n_in,
+                };
+                self.product.multiply(isa, rows, n_rows, wide, Output::Store);
+                for (i, out) in out.chunks_exact_mut(c).enumerate() {
+                    let row = row_of(first + i) - from * rate;
+                    activation::add(isa, &wide[row * c..][..c], out);
+                }
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! A bidirectional LSTM over rows.
+//!
+//! The input's part of the gates is one product over all rows; what is left to do step by step
+//! is the small product with the hidden state. The two directions run on two threads.
+
+use std::sync::{Mutex, PoisonError};
+
+use koe_kernels::gemm::{Output, Rows, gemm};
+use koe_kernels::lstm::cell;
+
+use super::context::Context;
+use super::product::{Finish, Product};
+use crate::Error;
+use crate::buffer::Buffer;
+use crate::weights::{Loader, Section};
+
+/// Both directions' weights.
+pub(crate) struct BiLstm {
+    /// `[n_in]` to the gates of both directions, `[2][4][hidden]`, PyTorch's two biases summed.
+    input: Product,
+    /// Hidden state to gates for each direction, packed.
+    recurrent: [Section; 2],
+    hidden: usize,
+}
+
+/// Scratch of one pass.
+#[derive(Default)]
+pub(crate) struct LstmScratch {
+    /// Input's part of the gates, `[rows][2][4][hidden]`.
+    gates: Buffer,
+    /// Each direction's output, `[2][steps][hidden]`, and behind it gates and cell, `[2][5][hidden]`.
+    halves: Buffer,
+    state: Buffer,
+}
+
+impl BiLstm {
+    /// `name.weight_ih_l0` and so on, with `hidden` units a direction.
+    pub(crate) fn load(
+        load: &mut Loader<'_>,
+        name: &str,
+        n_in: usize,
+        hidden: usize,
+    ) -> Result<Self, Error> {
+        const DIRECTIONS: [&str; 2] = ["", "_reverse"];
+        let n_gates = 4 * hidden;
+        let weights = load.packed(&format!("{name}.weight_ih"), n_in, 2 * n_gates, |source| {
+            let forward = source.f32(&format!("{name}.weight_ih_l0"), &[n_gates, n_in])?;
+            let backward = source.f32(&format!("{name}.weight_ih_l0_reverse"), &[n_gates, n_in])?;
+            let parts = [forward, backward];
+            Ok(move |k: usize, n: usize| parts[n / n_gates][n % n_gates * n_in + k])
+        })?;
+        let bias = load.section(&format!("{name}.bias"), 2 * n_gates, |source| {
+            let mut bias = Vec::new();
+            for direction in DIRECTIONS {
+                let input = source.f32(&format!("{name}.bias_ih_l0{direction}"), &[n_gates])?;
+                let hidden = source.f32(&format!("{name}.bias_hh_l0{direction}"), &[n_gates])?;
+                bias.extend(input.iter().zip(&hidden).map(|(a, b)| a + b));
+            }
+            Ok(bias)
+        })?;
+        let mut recurrent = |direction: &str| {
+            let section = format!("{name}.weight_hh{direction}");
+            load.packed(&section, hidden, n_gates, |source| {
+                let name = format!("{name}.weight_hh_l0{direction}");
+                let weight = source.f32(&name, &[n_gates, hidden])?;
+                Ok(move |k: usize, n: usize| weight[n * hidden + k])
+            })
+        };
+        let recurrent = [recurrent(DIRECTIONS[0])?, recurrent(DIRECTIONS[1])?];
+        let input = Product::from_parts(weights, bias, 1, n_in, 2 * n_gates);
+        Ok(Self { input, recurrent, hidden })
+    }
+
+
+    /// Runs over `row_of_step`, which says for every step which row of `x` `[rows][n_in]` it
+    /// reads, so that repeated rows are multiplied once; `out` is `[steps][2 * hidden]`.
+    pub(crate) fn run(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        row_of_step: &[u32],
+        scratch: &mut LstmScratch,
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let (h, n_in, n_steps) = (self.hidden, self.input.depth, row_of_step.len());
+        let n_gates = 4 * h;
+        let gates = scratch.gates.take(x.len() / n_in * 2 * n_gates);
+        self.input.apply(cx, Rows::plain(x, n_in), gates, Finish::Store)?;
+        cx.go_on()?;
+
+        let gates = &*gates;
+        let (isa, cancel) = (cx.isa, cx.cancel);
+        let halves = scratch.halves.take(2 * n_steps * h);
+        let state = scratch.state.take(2 * (n_gates + 2 * h));
+        let directions = halves.chunks_mut(n_steps * h).zip(state.chunks_mut(n_gates + 2 * h));
+        let pieces = Mutex::new(directions.enumerate());
+        cx.threads.run(|_| {
+            loop {
+                let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((direction, (half, state))) = piece else { break };
+                let (now, state) = state.split_at_mut(n_gates);
+                let (memory, hidden) = state.split_at_mut(h);
+                memory.fill(0.0);
+                hidden.fill(0.0);
+                for i in 0..n_steps {
+                    // A text of the longest kind takes a tenth of a second here.
+                    if i % 64 == 0 && cancel.is_cancelled() {
+                        break;
+                    }
+                    let step = if direction == 0 { i } else { n_steps - 1 - i };
+                    let row = row_of_step[step] as usize;
+                    now.copy_from_slice(&gates[(2 * row + direction) * n_gates..][..n_gates]);
+                    let rows = Rows::plain(hidden, h);
+                    let weights = &self.recurrent[direction];
+                    gemm(isa, rows, 1, weights, n_gates, None, now, n_gates, Output::Add);
+                    cell(isa, now, memory, hidden);
+                    half[step * h..][..h].copy_from_slice(hidden);
+                }
+            }
+        });
+        cx.go_on()?;
+        let (forward, backward) = halves.split_at(n_steps * h);
+        for (step, out) in out.chunks_exact_mut(2 * h).enumerate() {
+            out[..h].copy_from_slice(&forward[step * h..][..h]);
+            out[h..].copy_from_slice(&backward[step * h..][..h]);
+        }
+        Ok(())
+    }
+}

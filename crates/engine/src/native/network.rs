@@ -1,0 +1,164 @@
+//! The forward pass, told straight: `KModel.forward_with_tokens` of the reference.
+
+use koe_kernels::gemm::Rows;
+
+use super::albert::{Albert, AlbertScratch};
+use super::context::Context;
+use super::decoder::{Decoder, DecoderScratch};
+use super::generator::{Excitation, Generator, GeneratorScratch};
+use super::lstm::LstmScratch;
+use super::product::{Finish, Product};
+use super::prosody::{Prosody, ProsodyScratch};
+use super::residual::BlockScratch;
+use super::text_encoder::{TextEncoder, TextScratch};
+use crate::buffer::Buffer;
+use crate::config::HALF_STYLE;
+use crate::weights::Loader;
+use crate::{Config, Error, FRAME_SAMPLES, MAX_FRAMES};
+
+/// All layers of one checkpoint.
+pub(crate) struct Network {
+    bert: Albert,
+    bert_encoder: Product,
+    prosody: Prosody,
+    text_encoder: TextEncoder,
+    decoder: Decoder,
+    generator: Generator,
+    /// Text channels.
+    channels: usize,
+    bert_width: usize,
+    /// Channels between decoder and generator.
+    features: usize,
+}
+
+/// What one synthesis is of.
+pub(crate) struct Input<'a> {
+    pub(crate) tokens: &'a [u16],
+    pub(crate) style: &'a [f32],
+    pub(crate) speed: f32,
+    pub(crate) excitation: Excitation<'a>,
+}
+
+/// Every intermediate of one synthesis, and its results.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// With a padding zero at either end.
+    tokens: Vec<u16>,
+    /// `0..T`
+    identity: Vec<u32>,
+    /// Which token each frame is of, `[F]`.
+    token_of_frame: Vec<u32>,
+    /// Frames of every token, padding included.
+    pub(crate) frames: Vec<u32>,
+    /// `[N]`
+    pub(crate) samples: Buffer,
+    pub(crate) n_samples: usize,
+    bert_out: Buffer,
+    hidden: Buffer,
+    encoded: Buffer,
+    durations: Buffer,
+    curves: Buffer,
+    text: Buffer,
+    aligned: Buffer,
+    features: Buffer,
+    albert: AlbertScratch,
+    lstm: LstmScratch,
+    prosody: ProsodyScratch,
+    text_encoder: TextScratch,
+    block: BlockScratch,
+    decoder: DecoderScratch,
+    generator: GeneratorScratch,
+}
+
+impl Network {
+    pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let (c, bert_width) = (config.hidden_dim, config.plbert.hidden_size);
+        Ok(Self {
+            bert: Albert::load(load, config)?,
+            bert_encoder: Product::linear(load, "bert_encoder", bert_width, c)?,
+            prosody: Prosody::load(load, config)?,
+            text_encoder: TextEncoder::load(load, config)?,
+            decoder: Decoder::load(load, config)?,
+            generator: Generator::load(load, config)?,
+            channels: c,
+            bert_width,
+            features: config.istftnet.upsample_initial_channel,
+        })
+    }
+
+    /// Tokens and style to `scratch.samples` and `scratch.frames`.
+    pub(crate) fn speak(
+        &self,
+        cx: &mut Context<'_, '_>,
+        input: &Input<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let s = scratch;
+        let c = self.channels;
+        let (acoustic, prosodic) = input.style.split_at(HALF_STYLE);
+        s.tokens.clear();
+        s.tokens.push(0);
+        s.tokens.extend_from_slice(input.tokens);
+        s.tokens.push(0);
+        let n = s.tokens.len();
+        s.identity.clear();
+        s.identity.extend(0..n as u32);
+
+        // How it is said: durations from BERT and the prosodic style.
+        let bert = s.bert_out.take(n * self.bert_width);
+        self.bert.run(cx, &s.tokens, &mut s.albert, bert)?;
+        cx.stage("bert", bert, self.bert_width);
+        let hidden = s.hidden.take(n * c);
+        self.bert_encoder.apply(cx, Rows::plain(bert, self.bert_width), hidden, Finish::Store)?;
+        let width = self.prosody.width();
+        let encoded = s.encoded.take(n * width);
+        let lstm = (&mut s.prosody, &mut s.lstm);
+        self.prosody.encode(cx, hidden, prosodic, &s.identity, lstm, encoded)?;
+        cx.stage("prosody_text", encoded, width);
+        let durations = s.durations.take(n);
+        let lstm = (&mut s.prosody, &mut s.lstm);
+        self.prosody.durations(cx, encoded, &s.identity, input.speed, lstm, durations)?;
+        cx.stage("duration", durations, 1);
+
+        // Which token each frame is of.
+        s.frames.clear();
+        s.frames.extend(durations.iter().map(|d| d.round_ties_even().max(1.0) as u32));
+        let n_frames = s.frames.iter().map(|&n| n as usize).sum::<usize>();
+        if n_frames > MAX_FRAMES {
+            return Err(Error::TooLong { frames: n_frames, limit: MAX_FRAMES });
+        }
+        s.token_of_frame.clear();
+        for (token_idx, &frames) in s.frames.iter().enumerate() {
+            let token_idx = token_idx as u32;
+            s.token_of_frame.extend(std::iter::repeat_n(token_idx, frames as usize));
+        }
+
+        // The melody: F0 and energy at twice the frame rate.
+        let (f0, energy) = s.curves.take(4 * n_frames).split_at_mut(2 * n_frames);
+        let lstm = (&mut s.prosody, &mut s.lstm, &mut s.block);
+        let curves = (&mut *f0, &mut *energy);
+        self.prosody.curves(cx, encoded, prosodic, &s.token_of_frame, lstm, curves)?;
+        cx.stage("f0", f0, 1);
+        cx.stage("n", energy, 1);
+
+        // What is said, stretched to its durations.
+        let text = s.text.take(n * c);
+        let lstm = (&mut s.text_encoder, &mut s.lstm);
+        self.text_encoder.run(cx, &s.tokens, &s.identity, lstm, text)?;
+        cx.stage("text", text, c);
+        let aligned = s.aligned.take(n_frames * c);
+        for (row, &token_idx) in aligned.chunks_exact_mut(c).zip(&s.token_of_frame) {
+            row.copy_from_slice(&text[token_idx as usize * c..][..c]);
+        }
+
+        // The sound of it.
+        let features = s.features.take(2 * n_frames * self.features);
+        let decoder = (&mut s.decoder, &mut s.block);
+        self.decoder.run(cx, aligned, (f0, energy), acoustic, decoder, features)?;
+        cx.stage("decoder_features", features, self.features);
+        s.n_samples = n_frames * FRAME_SAMPLES;
+        let samples = s.samples.take(s.n_samples);
+        let excitation = input.excitation;
+        self.generator.run(cx, features, f0, acoustic, excitation, &mut s.generator, samples)
+    }
+}

@@ -1,0 +1,146 @@
+//! Instance normalisation with a style (AdaIN), as one affine map a channel.
+//!
+//! `(1 + γ) (x - mean) / sqrt(variance + ε) + β` is `x * scale + shift`, so the layer costs a
+//! pass for the moments, which the layer before gathers as it writes, and a multiply-add in the
+//! activation of the layer behind.
+
+use std::slice::ChunksMut;
+use std::sync::{Mutex, PoisonError};
+
+use koe_kernels::gemm::{Output, Rows};
+use koe_kernels::norm::{channel_moments, combine_moments};
+
+use super::context::Context;
+use super::product::{Activation, Product, block_rows};
+use crate::Error;
+use crate::buffer::Buffer;
+use crate::config::HALF_STYLE;
+use crate::weights::Loader;
+
+/// `InstanceNorm1d`'s default, which Kokoro uses.
+const EPSILON: f32 = 1e-5;
+
+/// Mean and squared deviation of every channel for every block of rows.
+#[derive(Default)]
+pub(crate) struct Moments {
+    n_rows: usize,
+    block: usize,
+    channels: usize,
+    /// `[blocks][channels]`
+    mean: Buffer,
+    /// `[blocks][channels]`
+    m2: Buffer,
+}
+
+impl Moments {
+    /// Room for the moments of `n_rows` rows in blocks of `block`, one chunk a block.
+    pub(crate) fn blocks(
+        &mut self,
+        n_rows: usize,
+        block: usize,
+        channels: usize,
+    ) -> (ChunksMut<'_, f32>, ChunksMut<'_, f32>) {
+        (self.n_rows, self.block, self.channels) = (n_rows, block, channels);
+        let n = n_rows.div_ceil(block) * channels;
+        (self.mean.take(n).chunks_mut(channels), self.m2.take(n).chunks_mut(channels))
+    }
+
+    /// The moments of `x` `[T][channels]`, in a pass of their own.
+    pub(crate) fn measure(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        channels: usize,
+    ) -> Result<(), Error> {
+        cx.go_on()?;
+        let n_rows = x.len() / channels;
+        let block = block_rows(n_rows, channels);
+        let isa = cx.isa;
+        let (mean, m2) = self.blocks(n_rows, block, channels);
+        let pieces = Mutex::new(x.chunks(block * channels).zip(mean.zip(m2)));
+        cx.threads.run(|_| {
+            loop {
+                let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((x, (mean, m2))) = piece else { break };
+                channel_moments(isa, x, mean, m2);
+            }
+        });
+        Ok(())
+    }
+
+    /// Mean and variance over all rows.
+    fn combine(&self, mean: &mut [f32], variance: &mut [f32]) {
+        let c = self.channels;
+        let n_blocks = self.n_rows.div_ceil(self.block);
+        let rows_left = |block_idx| self.n_rows - block_idx * self.block;
+        let blocks = (0..n_blocks)
+            .zip(self.mean.get(n_blocks * c).chunks_exact(c))
+            .zip(self.m2.get(n_blocks * c).chunks_exact(c))
+            .map(|((i, mean), m2)| (rows_left(i).min(self.block), mean, m2));
+        combine_moments(blocks, mean, variance);
+    }
+}
+
+/// The affine map that a normalisation came to.
+#[derive(Default)]
+pub(crate) struct Coefficients {
+    n: usize,
+    scale: Buffer,
+    shift: Buffer,
+    style: Buffer,
+}
+
+impl Coefficients {
+    /// The map, then the leaky rectifier.
+    pub(crate) fn leaky(&self, slope: f32) -> Activation<'_> {
+        Activation::NormLeaky {
+            scale: self.scale.get(self.n),
+            shift: self.shift.get(self.n),
+            slope,
+        }
+    }
+
+    /// The map, then Snake; `alpha` is `[2][C]`, α and 1/α.
+    pub(crate) fn snake<'a>(&'a self, alpha: &'a [f32]) -> Activation<'a> {
+        let (alpha, inverse_alpha) = alpha.split_at(self.n);
+        let (scale, shift) = (self.scale.get(self.n), self.shift.get(self.n));
+        Activation::NormSnake { scale, shift, alpha, inverse_alpha }
+    }
+}
+
+/// Style to γ and β: `name.fc`.
+pub(crate) struct AdaIn {
+    fc: Product,
+    channels: usize,
+}
+
+impl AdaIn {
+    pub(crate) fn load(load: &mut Loader<'_>, name: &str, channels: usize) -> Result<Self, Error> {
+        load.require_plain_norm(&format!("{name}.norm"), channels)?;
+        let fc = Product::linear(load, &format!("{name}.fc"), HALF_STYLE, 2 * channels)?;
+        Ok(Self { fc, channels })
+    }
+
+    /// The affine map for a tensor of these moments.
+    pub(crate) fn coefficients(
+        &self,
+        cx: &Context<'_, '_>,
+        style: &[f32],
+        moments: &Moments,
+        out: &mut Coefficients,
+    ) {
+        let c = self.channels;
+        assert_eq!(moments.channels, c);
+        out.n = c;
+        let gamma_beta = out.style.take(2 * c);
+        self.fc.multiply(cx.isa, Rows::plain(style, HALF_STYLE), 1, gamma_beta, Output::Store);
+        let (gamma, beta) = gamma_beta.split_at(c);
+        let (scale, shift) = (out.scale.take(c), out.shift.take(c));
+        moments.combine(shift, scale);
+        for i in 0..c {
+            let (mean, variance) = (shift[i], scale[i]);
+            scale[i] = (1.0 + gamma[i]) / (variance + EPSILON).sqrt();
+            shift[i] = beta[i] - mean * scale[i];
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Prosody predictor: how long each token lasts, and the F0 and energy curves.
+//!
+//! Follows `modules.py` (`ProsodyPredictor`, `DurationEncoder`) of the reference.
+
+use koe_kernels::gemm::{Output, Rows};
+use koe_kernels::{activation, norm};
+
+use super::context::Context;
+use super::lstm::{BiLstm, LstmScratch};
+use super::product::{Finish, Product};
+use super::residual::{BlockScratch, ResidualBlock};
+use crate::buffer::Buffer;
+use crate::config::HALF_STYLE;
+use crate::weights::Loader;
+use crate::{Config, Error};
+
+/// `AdaLayerNorm`'s ε.
+const EPSILON: f32 = 1e-5;
+
+pub(crate) struct Prosody {
+    encoder: Vec<(BiLstm, Product)>,
+    lstm: BiLstm,
+    durations: Product,
+    shared: BiLstm,
+    f0: Curve,
+    energy: Curve,
+    channels: usize,
+}
+
+/// Three residual blocks and a projection to one number a row.
+struct Curve {
+    blocks: [ResidualBlock; 3],
+    projection: Product,
+}
+
+#[derive(Default)]
+pub(crate) struct ProsodyScratch {
+    style: Buffer,
+    out: Buffer,
+    logits: Buffer,
+    shared: Buffer,
+    a: Buffer,
+    b: Buffer,
+}
+
+impl Prosody {
+    pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let c = config.hidden_dim;
+        let wide = c + HALF_STYLE;
+        // The reference keeps LSTMs and norms in one list, in turn.
+        let layer = |i: usize| {
+            let name = |i: usize| format!("predictor.text_encoder.lstms.{i}");
+            let lstm = BiLstm::load(load, &name(2 * i), wide, c / 2)?;
+            let fc = format!("{}.fc", name(2 * i + 1));
+            Ok((lstm, Product::linear(load, &fc, HALF_STYLE, 2 * c)?))
+        };
+        let encoder = (0..config.n_layer).map(layer).collect::<Result<_, Error>>()?;
+        let durations = "predictor.duration_proj.linear_layer";
+        Ok(Self {
+            encoder,
+            lstm: BiLstm::load(load, "predictor.lstm", wide, c / 2)?,
+            durations: Product::linear(load, durations, c, config.max_dur)?,
+            shared: BiLstm::load(load, "predictor.shared", wide, c / 2)?,
+            f0: Curve::load(load, "predictor.F0", c)?,
+            energy: Curve::load(load, "predictor.N", c)?,
+            channels: c,
+        })
+    }
+
+    /// Width of [`Prosody::encode`]'s output.
+    pub(crate) fn width(&self) -> usize {
+        self.channels + HALF_STYLE
+    }
+
+    /// Text features `x` `[T][C]` to `out` `[T][C + style]`, the style behind each row.
+    pub(crate) fn encode(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        style: &[f32],
+        identity: &[u32],
+        scratch: (&mut ProsodyScratch, &mut LstmScratch),
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let c = self.channels;
+        let (scratch, lstm_scratch) = scratch;
+        with_style(x, c, style, out);
+        for (lstm, fc) in &self.encoder {
+            let y = scratch.out.take(x.len());
+            lstm.run(cx, out, identity, lstm_scratch, y)?;
+            let gamma_beta = scratch.style.take(2 * c);
+            fc.multiply(cx.isa, Rows::plain(style, HALF_STYLE), 1, gamma_beta, Output::Store);
+            let (gamma, beta) = gamma_beta.split_at_mut(c);
+            gamma.iter_mut().for_each(|gamma| *gamma += 1.0);
+            norm::layer_norm(cx.isa, y, gamma, beta, EPSILON);
+            with_style(y, c, style, out);
+        }
+        Ok(())
+    }
+
+    /// Frames of every token, before rounding: `encoded` `[T][C + style]` to `frames` `[T]`.
+    pub(crate) fn durations(
+        &self,
+        cx: &mut Context<'_, '_>,
+        encoded: &[f32],
+        identity: &[u32],
+        speed: f32,
+        scratch: (&mut ProsodyScratch, &mut LstmScratch),
+        frames: &mut [f32],
+    ) -> Result<(), Error> {
+        let (scratch, lstm_scratch) = scratch;
+        let x = scratch.out.take(frames.len() * self.channels);
+        self.lstm.run(cx, encoded, identity, lstm_scratch, x)?;
+        let logits = scratch.logits.take(frames.len() * self.durations.n);
+        self.durations.apply(cx, Rows::plain(x, self.channels), logits, Finish::Store)?;
+        activation::sigmoid(cx.isa, logits);
+        for (frames, row) in frames.iter_mut().zip(logits.chunks_exact(self.durations.n)) {
+            *frames = row.iter().sum::<f32>() / speed;
+        }
+        Ok(())
+    }
+
+    /// F0 in Hz and energy, `[2 frames]` each; `row_of_frame` says which token each frame is of.
+    pub(crate) fn curves(
+        &self,
+        cx: &mut Context<'_, '_>,
+        encoded: &[f32],
+        style: &[f32],
+        row_of_frame: &[u32],
+        scratch: (&mut ProsodyScratch, &mut LstmScratch, &mut BlockScratch),
+        out: (&mut [f32], &mut [f32]),
+    ) -> Result<(), Error> {
+        let (scratch, lstm_scratch, block_scratch) = scratch;
+        let ProsodyScratch { shared, a, b, .. } = scratch;
+        let shared = shared.take(row_of_frame.len() * self.channels);
+        self.shared.run(cx, encoded, row_of_frame, lstm_scratch, shared)?;
+        self.f0.run(cx, shared, style, (a, b, block_scratch), out.0)?;
+        self.energy.run(cx, shared, style, (a, b, block_scratch), out.1)
+    }
+}
+
+impl Curve {
+    fn load(load: &mut Loader<'_>, name: &str, c: usize) -> Result<Self, Error> {
+        let half = c / 2;
+        let mut block = |i: usize, n_in, n, upsample| {
+            ResidualBlock::load(load, &format!("{name}.{i}"), n_in, n, upsample)
+        };
+        let blocks =
+            [block(0, c, c, false)?, block(1, c, half, true)?, block(2, half, half, false)?];
+        let projection = Product::conv(load, &format!("{name}_proj"), half, 1, 1, true)?;
+        Ok(Self { blocks, projection })
+    }
+
+    fn run(
+        &self,
+        cx: &mut Context<'_, '_>,
+        x: &[f32],
+        style: &[f32],
+        scratch: (&mut Buffer, &mut Buffer, &mut BlockScratch),
+        out: &mut [f32],
+    ) -> Result<(), Error> {
+        let (a, b, block_scratch) = scratch;
+        let [first, second, third] = &self.blocks;
+        let n = x.len() / first.n_out();
+        let y = a.take(x.len());
+        first.run(cx, x, style, block_scratch, y)?;
+        let z = b.take(2 * n * second.n_out());
+        second.run(cx, y, style, block_scratch, z)?;
+        let y = a.take(2 * n * third.n_out());
+        third.run(cx, z, style, block_scratch, y)?;
+        self.projection.apply(cx, Rows::plain(y, third.n_out()), out, Finish::Store)
+    }
+}
+
+/// Rows of `x` `[T][c]` with the style behind each.
+fn with_style(x: &[f32], c: usize, style: &[f32], out: &mut [f32]) {
+    for (x, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c + style.len())) {
+        out[..c].copy_from_slice(x);
+        out[c..].copy_from_slice(style);
+    }
+}

@@ -1,0 +1,145 @@
+//! [`Session`]: the scratch and the threads of one running synthesis.
+
+use koe_kernels::Isa;
+
+use crate::native::{Context, Excitation, Input, Noise, Scratch};
+use crate::threads::Threads;
+use crate::trace::{Drive, Trace};
+use crate::{Cancel, Error, HALF_STYLE, MAX_TOKENS, Model};
+
+/// What to speak.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Token ids without the two padding zeros, 1 to [`MAX_TOKENS`] of them.
+    pub tokens: &'a [u16],
+    /// One style row: 128 acoustic numbers, then 128 prosodic ones.
+    pub style: &'a [f32],
+    /// 1.0 is the voice's own pace; from 0.25 to 4.
+    pub speed: f32,
+    /// Chooses the noise of unvoiced sounds.
+    pub seed: u64,
+}
+
+/// What a synthesis made; borrows the session's buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct Speech<'a> {
+    /// Mono samples at [`SAMPLE_RATE_HZ`](crate::SAMPLE_RATE_HZ), within about ±1.
+    pub samples: &'a [f32],
+    /// Frames of every token, the two padding tokens included: `tokens.len() + 2` numbers.
+    pub frames: &'a [u32],
+}
+
+/// The scratch of one synthesis and the threads that work on it. Sessions of one model share its
+/// weights; each speaks one thing at a time.
+pub struct Session {
+    model: Model,
+    isa: Isa,
+    threads: Threads,
+    scratch: Scratch,
+}
+
+impl Session {
+    /// A session that works with `n_threads` threads, the calling one included, and the best
+    /// instructions of this CPU.
+    pub fn new(model: &Model, n_threads: usize) -> Self {
+        Self::with_isa(model, n_threads, Isa::detect())
+    }
+
+    /// A session that works with the given instructions.
+    pub fn with_isa(model: &Model, n_threads: usize, isa: Isa) -> Self {
+        let threads = Threads::new(n_threads.max(1));
+        Self { model: model.clone(), isa, threads, scratch: Scratch::default() }
+    }
+
+    /// The model it speaks with.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Threads that work on a synthesis, the calling one included.
+    pub fn n_threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// Speaks. The samples depend on the request, the model and the instruction set alone, not on
+    /// the number of threads. Allocates nothing once it has spoken something as long.
+    pub fn synthesize(
+        &mut self,
+        request: &Request<'_>,
+        cancel: &Cancel,
+    ) -> Result<Speech<'_>, Error> {
+        let excitation = Excitation::Noise(Noise::Seed(request.seed));
+        self.speak(request, excitation, cancel, None)?;
+        let samples = self.scratch.samples.get(self.scratch.n_samples);
+        Ok(Speech { samples, frames: &self.scratch.frames })
+    }
+
+    /// Speaks and keeps every named stage, to compare with the reference.
+    pub fn trace(&mut self, request: &Request<'_>, drive: Drive<'_>) -> Result<Trace, Error> {
+        let excitation = match drive {
+            Drive::Seed => Excitation::Noise(Noise::Seed(request.seed)),
+            Drive::ZeroNoise => Excitation::Noise(Noise::Zero),
+            Drive::Source(source) => Excitation::Source(source),
+            Drive::Spectrum(spectrum) => Excitation::Spectrum(spectrum),
+        };
+        let mut trace = Trace::default();
+        let mut probe =
+            |name: &'static str, values: &[f32], channels| trace.push(name, values, channels);
+        self.speak(request, excitation, &Cancel::new(), Some(&mut probe))?;
+        trace.frames.clone_from(&self.scratch.frames);
+        Ok(trace)
+    }
+
+    /// Gives back the memory that past syntheses took; the next one takes it anew.
+    pub fn release_memory(&mut self) {
+        self.scratch = Scratch::default();
+        self.threads.release();
+    }
+
+    fn speak<'a>(
+        &mut self,
+        request: &Request<'a>,
+        excitation: Excitation<'a>,
+        cancel: &Cancel,
+        probe: Option<&mut dyn FnMut(&'static str, &[f32], usize)>,
+    ) -> Result<(), Error> {
+        self.check(request)?;
+        let Self { model, isa, threads, scratch } = self;
+        let mut cx = Context { isa: *isa, threads, cancel, probe };
+        let Request { tokens, style, speed, .. } = *request;
+        model.network().speak(&mut cx, &Input { tokens, style, speed, excitation }, scratch)
+    }
+
+    /// What the network takes for granted about a request.
+    fn check(&self, request: &Request<'_>) -> Result<(), Error> {
+        let config = self.model.config();
+        let most = MAX_TOKENS.min(config.plbert.max_position_embeddings - 2);
+        let n = request.tokens.len();
+        let problem = if !(1..=most).contains(&n) {
+            format!("{n} tokens, but one call takes 1 to {most}")
+        } else if let Some(id) =
+            request.tokens.iter().find(|&&id| usize::from(id) >= config.n_token)
+        {
+            format!("token {id} is not in the vocabulary, whose ids end at {}", config.n_token - 1)
+        } else if request.style.len() != 2 * HALF_STYLE {
+            format!("a style of {} numbers, but it takes {}", request.style.len(), 2 * HALF_STYLE)
+        } else if !request.style.iter().all(|x| x.is_finite()) {
+            "the style holds a number that is not finite".to_owned()
+        } else if !(0.25..=4.0).contains(&request.speed) {
+            format!("speed {} is not within 0.25 to 4", request.speed)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Request(problem))
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("model", &self.model)
+            .field("isa", &self.isa)
+            .field("n_threads", &self.n_threads())
+            .finish_non_exhaustive()
+    }
+}

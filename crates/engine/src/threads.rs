@@ -1,0 +1,242 @@
+//! A few threads that work on one layer at a time.
+//!
+//! [`Threads::run`] calls one closure on every thread at once and waits for all. The closure
+//! takes pieces of work from an iterator behind a mutex, so which thread does which piece is
+//! left to chance, and no result may depend on it. A thread with nothing to do spins for some
+//! microseconds, because the next layer mostly follows at once, and then sleeps.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::buffer::Buffer;
+
+/// About 20 µs: longer than the gap between two layers, shorter than a wake-up costs.
+const SPINS: u32 = 2_000;
+
+/// A thread's own memory, for the block it works on.
+#[derive(Default)]
+pub(crate) struct Stage {
+    /// Rows of input as the product wants them.
+    pub(crate) rows: Buffer,
+    /// Rows of output before they are placed.
+    pub(crate) out: Buffer,
+    /// Weights packed on the fly.
+    pub(crate) packed: Buffer,
+}
+
+type Work = dyn Fn(&mut Stage) + Sync;
+
+/// The caller's closure, its lifetime erased; valid while the caller waits in `run`.
+#[derive(Clone, Copy)]
+struct Job(*const Work);
+
+// SAFETY: the pointee is `Sync`, and `Threads::run` keeps it alive until every thread is done.
+#[expect(unsafe_code, reason = "hands a borrowed closure to threads that outlive the borrow")]
+unsafe impl Send for Job {}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Counts jobs; changes when there is a new one, or on shutdown.
+    epoch: AtomicU64,
+    /// Threads that have not finished the present job.
+    busy: AtomicUsize,
+    start: Condvar,
+    done: Condvar,
+}
+
+struct State {
+    job: Option<Job>,
+    panic: Option<Box<dyn std::any::Any + Send>>,
+    stop: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The lock is never held while a closure runs, so a poisoned one still holds sane state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `n` threads, the caller's included.
+pub(crate) struct Threads {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    stage: Stage,
+}
+
+impl Threads {
+    /// Starts `n_threads - 1` threads; fewer if the system refuses them.
+    pub(crate) fn new(n_threads: usize) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { job: None, panic: None, stop: false }),
+            epoch: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            start: Condvar::new(),
+            done: Condvar::new(),
+        });
+        let spawn = |i: usize| {
+            let shared = Arc::clone(&shared);
+            let name = format!("koe-compute-{i}");
+            std::thread::Builder::new().name(name).spawn(move || work(&shared)).ok()
+        };
+        let workers = (1..n_threads).map_while(spawn).collect();
+        Self { shared, workers, stage: Stage::default() }
+    }
+
+    /// How many threads there are.
+    pub(crate) fn count(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `f` once on every thread at the same time and returns when all calls have. A panic
+    /// in any of them goes on in the caller.
+    pub(crate) fn run(&mut self, f: impl Fn(&mut Stage) + Sync) {
+        if self.workers.is_empty() {
+            return f(&mut self.stage);
+        }
+        let work: *const (dyn Fn(&mut Stage) + Sync + '_) = &f;
+        // SAFETY: only the lifetime changes. The pointer is used by threads that count `busy`
+        // down after their last use, and `Wait` below returns, or unwinds, only at zero.
+        #[expect(unsafe_code, reason = "erases the lifetime of a closure that outlives its use")]
+        let job = Job(unsafe {
+            std::mem::transmute::<*const (dyn Fn(&mut Stage) + Sync + '_), *const Work>(work)
+        });
+        {
+            let mut state = self.shared.lock();
+            state.job = Some(job);
+            self.shared.busy.store(self.workers.len(), Ordering::Relaxed);
+            self.shared.epoch.fetch_add(1, Ordering::Release);
+        }
+        self.shared.start.notify_all();
+        let wait = Wait(&self.shared);
+        f(&mut self.stage);
+        drop(wait);
+        let panic = self.shared.lock().panic.take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Gives the threads' memory back.
+    pub(crate) fn release(&mut self) {
+        self.run(|stage| *stage = Stage::default());
+    }
+}
+
+/// Waits, when dropped, until no thread uses the job any more, also if the caller panics.
+struct Wait<'a>(&'a Shared);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        for _ in 0..SPINS {
+            if self.0.busy.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let mut state = self.0.lock();
+        while self.0.busy.load(Ordering::Acquire) != 0 {
+            state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.job = None;
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut stage = Stage::default();
+    let mut seen = 0;
+    loop {
+        for _ in 0..SPINS {
+            if shared.epoch.load(Ordering::Acquire) != seen {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let job = {
+            let mut state = shared.lock();
+            while shared.epoch.load(Ordering::Acquire) == seen {
+                state = shared.start.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            seen = shared.epoch.load(Ordering::Acquire);
+            if state.stop {
+                return;
+            }
+            state.job
+        };
+        if let Some(job) = job {
+            let call = || {
+                // SAFETY: `Threads::run` keeps the closure alive until `busy` is zero, which
+                // waits for this thread's count below.
+                #[expect(unsafe_code, reason = "the closure's lifetime was erased in `run`")]
+                let f = unsafe { &*job.0 };
+                f(&mut stage);
+            };
+            let result = catch_unwind(AssertUnwindSafe(call));
+            let mut state = shared.lock();
+            if let Err(panic) = result {
+                state.panic = Some(panic);
+            }
+            if shared.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+                shared.done.notify_all();
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.lock();
+            state.stop = true;
+            self.shared.epoch.fetch_add(1, Ordering::Release);
+        }
+        self.shared.start.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of its jobs, so joining cannot fail.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_is_done_once() {
+        let mut threads = Threads::new(3);
+        for n in [0, 1, 2, 1000] {
+            let mut out = vec![0u32; n];
+            let pieces = Mutex::new(out.iter_mut());
+            threads.run(|_| {
+                loop {
+                    let piece = pieces.lock().unwrap().next();
+                    let Some(piece) = piece else { break };
+                    *piece += 1;
+                }
+            });
+            assert!(out.iter().all(|&x| x == 1));
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_threads_live_on() {
+        let mut threads = Threads::new(2);
+        let calls = AtomicUsize::new(0);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            threads.run(|_| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                panic!("on purpose");
+            });
+        }));
+        assert!(result.is_err());
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        let after = AtomicUsize::new(0);
+        threads.run(|_| {
+            after.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(after.load(Ordering::Relaxed), 2);
+    }
+}
