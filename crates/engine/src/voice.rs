@@ -43,7 +43,7 @@ impl Voice {
         if bytes.starts_with(b"PK\x03\x04") {
             let checkpoint = Checkpoint::from_bytes(file, bytes.to_vec())?;
             return match checkpoint.only() {
-                Some((name, _)) => Self::from_tensor(&checkpoint, &name.to_owned()),
+                Some((name, _)) => Self::from_tensor(&checkpoint, name),
                 None => Err(Error::Voice(format!("{file} does not hold one voice"))),
             };
         }
@@ -133,5 +133,83 @@ impl Voice {
         }
         let rows = rows.into_iter().map(|value| value as f32).collect();
         Self::from_rows("the mixed voice", rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn voice(n_rows: usize, value: impl Fn(usize) -> f32) -> Voice {
+        Voice::from_rows("test", (0..n_rows * STYLE_DIM).map(|i| value(i / STYLE_DIM)).collect())
+            .unwrap()
+    }
+
+    #[test]
+    fn the_row_is_that_of_the_length_and_the_last_one_beyond() {
+        let voice = voice(510, |row| row as f32);
+        for (n_tokens, row) in
+            [(0, 0.0), (1, 0.0), (2, 1.0), (510, 509.0), (511, 509.0), (usize::MAX, 509.0)]
+        {
+            assert_eq!(voice.style(n_tokens), [row; STYLE_DIM], "{n_tokens} tokens");
+        }
+    }
+
+    #[test]
+    fn raw_files_are_rows_of_little_endian_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("af_x.bin");
+        let bytes: Vec<u8> = (0..512).flat_map(|i| (i as f32).to_le_bytes()).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Voice::open(&path).unwrap().style(2)[0], 256.0);
+        for n_bytes in [0, 4, 1023, 1025, 2047] {
+            std::fs::write(&path, &bytes[..n_bytes]).unwrap();
+            assert!(Voice::open(&path).is_err(), "{n_bytes} bytes");
+        }
+        let error = Voice::open(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read"), "{error}");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(Voice::open(&path), Err(Error::Limit { .. })));
+    }
+
+    #[test]
+    fn a_mix_is_the_mean_by_weight_whatever_the_weights_sum_to() {
+        let (a, b) = (voice(3, |row| row as f32), voice(3, |_| 8.0));
+        let mixed = Voice::mix(&[(a.clone(), 3.0), (b.clone(), 1.0)]).unwrap();
+        assert_eq!(mixed.style(3)[7], 2.0 * 0.75 + 8.0 * 0.25);
+        assert_eq!(Voice::mix(&[(a.clone(), 0.3), (b, 0.1)]).unwrap().style(3)[7], 3.5);
+        assert_eq!(Voice::mix(&[(a.clone(), 1e-30)]).unwrap(), a);
+        assert_eq!(Voice::mix(&[(a.clone(), f32::MAX), (a.clone(), f32::MAX)]).unwrap(), a);
+    }
+
+    #[test]
+    fn a_voice_of_one_row_joins_a_mix_at_every_length() {
+        let mixed =
+            Voice::mix(&[(voice(4, |row| row as f32), 1.0), (voice(1, |_| 2.0), 1.0)]).unwrap();
+        assert_eq!([1, 2, 3, 4].map(|n| mixed.style(n)[0]), [1.0, 1.5, 2.0, 2.5]);
+        assert!(Voice::mix(&[(voice(4, |_| 0.0), 1.0), (voice(2, |_| 0.0), 1.0)]).is_err());
+    }
+
+    #[test]
+    fn weights_that_make_no_mean_are_refused() {
+        let v = || voice(1, |_| 1.0);
+        assert!(Voice::mix(&[]).is_err());
+        for weights in [[0.0, 0.0], [1.0, -1.0], [1.0, -2.0], [f32::NAN, 1.0], [f32::INFINITY, 1.0]]
+        {
+            assert!(Voice::mix(&[(v(), weights[0]), (v(), weights[1])]).is_err(), "{weights:?}");
+        }
+        // The sum is tiny, the share is not: no infinite numbers come out.
+        let far = voice(1, |_| f32::MAX);
+        assert!(Voice::mix(&[(far, 1e30), (v(), -1e30 + 1e23)]).is_err());
+    }
+
+    #[test]
+    fn rows_must_be_finite() {
+        let mut rows = vec![0.0; STYLE_DIM];
+        rows[200] = f32::NAN;
+        let error = Voice::from_rows("af_x.bin", rows).unwrap_err().to_string();
+        assert!(error.contains("af_x.bin") && error.contains("200"), "{error}");
     }
 }

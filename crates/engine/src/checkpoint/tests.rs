@@ -327,26 +327,13 @@ fn pickles_that_grow_or_nest_without_end_are_stopped() {
     let tuples = [b"\x80\x02)", &[0x85; 100_000][..], b"."].concat();
     assert!(complaint(pytorch_file(&tuples, &[])).contains("neither a tensor nor a dictionary"));
 
-    // Each dictionary holds the one before twice: 2^60 walks if nobody counted.
-    let mut bomb = b"\x80\x02}q\x00".to_vec();
-    for _ in 0..60 {
-        bomb.extend(b"}X\x01\0\0\0ah\x00sX\x01\0\0\0bh\x00sq\x00");
-    }
-    bomb.push(b'.');
-    assert!(complaint(pytorch_file(&bomb, &[])).contains("limit"));
-
     let contains_itself = b"\x80\x02}q\x00X\x01\0\0\0ah\x00s.";
     assert!(complaint(pytorch_file(contains_itself, &[])).contains("nesting of dictionaries"));
 
-    let mut wide = b"\x80\x02}q\x00".to_vec();
-    for _ in 0..6 {
-        wide.extend(b"}(");
-        for _ in 0..32 {
-            wide.extend(b"X\x01\0\0\0ah\x00");
-        }
-        wide.extend(b"uq\x00");
-    }
-    wide.push(b'.');
+    // Every dictionary holds the next one 32 times: 32^6 walks if nobody counted.
+    let open = b"}X\x01\0\0\0a".repeat(6);
+    let close = [b"q\x00s", &b"X\x01\0\0\0ah\x00s".repeat(31)[..]].concat().repeat(6);
+    let wide = [b"\x80\x02", &open[..], b"}", &close, b"."].concat();
     assert!(complaint(pytorch_file(&wide, &[])).contains("number of pickled values"));
 }
 
@@ -376,7 +363,7 @@ fn broken_pickles_say_what_is_wrong() {
 fn tensors_that_reach_outside_their_storage_are_refused() {
     let max = i64::MAX;
     // Of a storage of 4 numbers: offset, shape, strides.
-    let cases: [(i64, &[i64], &[i64]); 14] = [
+    let cases: [(i64, &[i64], &[i64]); 13] = [
         (1, &[4], &[1]),
         (0, &[5], &[1]),
         (0, &[2, 2], &[3, 1]),
@@ -386,7 +373,6 @@ fn tensors_that_reach_outside_their_storage_are_refused() {
         (-1, &[1], &[1]),
         (max, &[1], &[1]),
         (max, &[0], &[1]),
-        (0, &[max, 0], &[1, 1]),
         (0, &[max, max], &[max, max]),
         (0, &[1 << 62, 4], &[0, 0]),
         (0, &[2], &[max]),
@@ -397,8 +383,13 @@ fn tensors_that_reach_outside_their_storage_are_refused() {
         let error = complaint(pytorch_file(&program, &[("0", &[0; 16])]));
         assert_ne!(error, "no complaint", "{offset} {shape:?} {strides:?}");
     }
-    let sound: [(i64, &[i64], &[i64]); 4] =
-        [(0, &[2, 2], &[1, 2]), (3, &[], &[]), (4, &[0], &[1]), (1, &[3], &[1])];
+    let sound: [(i64, &[i64], &[i64]); 5] = [
+        (0, &[max, 0], &[1, 1]),
+        (0, &[2, 2], &[1, 2]),
+        (3, &[], &[]),
+        (4, &[0], &[1]),
+        (1, &[3], &[1]),
+    ];
     for (offset, shape, strides) in sound {
         let program = tensor_pickle("0", 4, offset, shape, strides);
         let error = complaint(pytorch_file(&program, &[("0", &[0; 16])]));

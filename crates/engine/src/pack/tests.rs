@@ -1,1 +1,373 @@
+//! Packs that are whole, and packs after bad disks, other versions and dying processes.
 
+use super::*;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A folder and what is packed into it.
+struct Cache {
+    folder: tempfile::TempDir,
+    key: Key,
+}
+
+impl Cache {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = folder.path().join("checkpoint");
+        std::fs::write(&checkpoint, b"weights").unwrap();
+        let source = Fingerprint::of(&checkpoint, folder.path()).unwrap();
+        Self { key: Key::new("scalar-1", source), folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("packs").join(self.key.file_name())
+    }
+
+    fn open(&self) -> Opened {
+        Pack::open_or_build(&self.folder.path().join("packs"), &self.key, sections).unwrap()
+    }
+}
+
+fn sections(writer: &mut PackWriter) -> Result<(), Error> {
+    writer.f32("a", &[1.0, 2.0, 3.0])?;
+    writer.bytes("b", b"bytes")?;
+    writer.u16("c", &[7; 100])?;
+    writer.f32("empty", &[])?;
+    let long: Vec<f32> = (0..300_000u32).map(|i| i as f32).collect();
+    writer.f32("long", &long)
+}
+
+fn check_sections(pack: &Arc<Pack>) {
+    assert_eq!(pack.f32("a").unwrap(), [1.0, 2.0, 3.0]);
+    assert_eq!(pack.bytes("b").unwrap(), b"bytes");
+    assert_eq!(pack.u16("c").unwrap(), [7; 100]);
+    assert!(pack.f32("empty").unwrap().is_empty());
+    let long = pack.section("long").unwrap();
+    assert!(long.len() == 300_000 && long[299_999] == 299_999.0);
+    for name in ["a", "long"] {
+        assert_eq!(pack.f32(name).unwrap().as_ptr().addr() % 64, 0, "{name}");
+    }
+    assert_eq!(pack.u16("c").unwrap().as_ptr().addr() % 64, 0);
+    assert_eq!(pack.n_bytes(), 12 + 5 + 200 + 1_200_000);
+    assert!(pack.f32("absent").unwrap_err().to_string().contains("absent"));
+    assert!(pack.f32("b").is_err() && pack.bytes("a").is_err() && pack.u16("a").is_err());
+}
+
+#[test]
+fn a_pack_is_built_once_and_then_mapped() {
+    let cache = Cache::new();
+    let first = cache.open();
+    assert!(first.built && first.warnings.is_empty() && first.pack.is_mapped());
+    check_sections(&first.pack);
+    let second = cache.open();
+    assert!(!second.built && second.warnings.is_empty() && second.pack.is_mapped());
+    check_sections(&second.pack);
+}
+
+#[test]
+fn a_pack_in_memory_looks_the_same() {
+    let pack = Arc::new(Pack::in_memory(sections).unwrap());
+    assert!(!pack.is_mapped() && pack.residency().is_none());
+    check_sections(&pack);
+    assert!(Section::default().is_empty());
+}
+
+#[test]
+fn a_section_keeps_its_pack_alive() {
+    let section = Arc::new(Pack::in_memory(sections).unwrap()).section("a").unwrap();
+    assert_eq!(*section.clone(), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn a_pack_cut_short_anywhere_is_built_again() {
+    let cache = Cache::new();
+    cache.open();
+    let whole = std::fs::read(cache.path()).unwrap();
+    for n_bytes in
+        (0..whole.len()).step_by(97 * 499).chain(0..80).chain(whole.len() - 400..whole.len())
+    {
+        std::fs::write(cache.path(), &whole[..n_bytes]).unwrap();
+        let unusable = Pack::open(&cache.path(), &cache.key).unwrap_err();
+        assert!(matches!(unusable, Unusable::Corrupt(_)), "{n_bytes} bytes: {unusable}");
+    }
+    let opened = cache.open();
+    assert!(opened.built && opened.pack.is_mapped());
+    assert!(opened.warnings[0].contains("packing the weights again"), "{:?}", opened.warnings);
+    check_sections(&opened.pack);
+    assert_eq!(std::fs::read(cache.path()).unwrap(), whole);
+}
+
+#[test]
+fn a_bit_flipped_anywhere_is_noticed() {
+    let cache = Cache::new();
+    cache.open();
+    let whole = std::fs::read(cache.path()).unwrap();
+    let places =
+        (0..whole.len()).step_by(97 * 211).chain(0..200).chain(whole.len() - 300..whole.len());
+    for at in places {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        assert!(format::check(&bytes, &cache.key.text()).is_err(), "byte {at}");
+    }
+    assert!(format::check(&whole, &cache.key.text()).is_ok());
+    assert!(format::check(&[&whole[..], b"x"].concat(), &cache.key.text()).is_err());
+}
+
+#[test]
+fn a_pack_of_another_checkpoint_layout_or_version_is_stale() {
+    let cache = Cache::new();
+    cache.open();
+    let whole = std::fs::read(cache.path()).unwrap();
+    let stale = |file: &[u8], key: &str| match format::check(file, key) {
+        Err(Unusable::Stale(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(stale(&whole, "another key").contains("layout scalar-1"));
+    let mut other_version = whole.clone();
+    other_version[8] ^= 0xff;
+    assert!(stale(&other_version, &cache.key.text()).contains("version"));
+
+    // A file that took the name of another is replaced without a word: nothing is damaged.
+    let other = Key::new("avx512 2", cache.key.source);
+    assert_eq!(other.file_name(), format!("{}-avx512-2.pack", cache.key.source));
+    let folder = cache.folder.path().join("packs");
+    std::fs::rename(cache.path(), folder.join(other.file_name())).unwrap();
+    let opened = Pack::open_or_build(&folder, &other, sections).unwrap();
+    assert!(opened.built && opened.warnings.is_empty());
+}
+
+#[test]
+fn tables_that_lie_are_refused_even_with_sound_checksums() {
+    let entry = |name: &str, kind, range| Entry { name: name.to_owned(), kind, range };
+    let table_start = 64 + 256;
+    let cases = [
+        (vec![entry("a", Kind::F32, 64..128), entry("b", Kind::F32, 64..128)], "misplaced"),
+        (vec![entry("a", Kind::F32, 64..132), entry("b", Kind::F32, 128..192)], "misplaced"),
+        (vec![entry("a", Kind::F32, 68..128)], "misplaced"),
+        (vec![entry("a", Kind::F32, 0..64)], "misplaced"),
+        (vec![entry("a", Kind::F32, 64..table_start + 64)], "misplaced"),
+        (vec![entry("a", Kind::F32, Range { start: 128, end: 64 })], "misplaced"),
+        (vec![entry("a", Kind::F32, 64..usize::MAX)], "misplaced"),
+        (vec![entry("a", Kind::F32, 64..66)], "misplaced"),
+        (vec![entry("a", Kind::U16, 64..65)], "misplaced"),
+        (vec![entry("a", Kind::F32, 64..128), entry("a", Kind::F32, 128..192)], "twice"),
+    ];
+    let file = |table: &[u8]| {
+        let header = format::header(table_start, table);
+        [&header[..], &[0; 256], table].concat()
+    };
+    let chunk_hashes = vec![twox_hash::XxHash3_64::oneshot(&[0; 256])];
+    for (entries, expected) in cases {
+        let table = format::Table {
+            key: "key".to_owned(),
+            entries: entries.clone(),
+            chunk_hashes: chunk_hashes.clone(),
+        };
+        let refused = format::check(&file(&table.encode()), "key").unwrap_err().to_string();
+        assert!(refused.contains(expected), "{entries:?}: {refused}");
+    }
+    let table = format::Table { key: "key".to_owned(), entries: Vec::new(), chunk_hashes };
+    let sound = table.encode();
+    assert!(format::check(&file(&sound), "key").is_ok());
+    // Counts and lengths of text that promise what is not there.
+    for at in [0, 11, sound.len() - 16] {
+        for value in [2, 1 << 31, 1 << 63, u64::MAX] {
+            let mut table = sound.clone();
+            table[at..at + 8].copy_from_slice(&u64::to_le_bytes(value));
+            assert!(format::check(&file(&table), "key").is_err(), "{value} at {at}");
+        }
+    }
+}
+
+#[test]
+fn an_error_of_the_builder_is_its_own_and_leaves_nothing() {
+    let cache = Cache::new();
+    let folder = cache.folder.path().join("packs");
+    let result = Pack::open_or_build(&folder, &cache.key, |writer| {
+        writer.f32("a", &[1.0])?;
+        writer.f32("a", &[1.0])
+    });
+    let error = result.err().unwrap().to_string();
+    assert!(error.contains("given twice"), "{error}");
+    let left: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].to_string_lossy().ends_with(".lock"));
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_a_warning_not_the_speech() {
+    let cache = Cache::new();
+    // A file where the folder should be: not even root can write there.
+    std::fs::write(cache.folder.path().join("packs"), b"").unwrap();
+    let opened = cache.open();
+    assert!(opened.built && !opened.pack.is_mapped());
+    let warning = opened.warnings.last().unwrap();
+    assert!(warning.contains("cannot keep the packed weights"), "{warning}");
+    check_sections(&opened.pack);
+}
+
+/// `/dev/full` refuses every write as a full disk does.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_costs_a_warning_and_is_built_in_memory() {
+    let cache = Cache::new();
+    let packs = cache.folder.path().join("packs");
+    std::fs::create_dir(&packs).unwrap();
+    let mut n_builds = 0;
+    let opened = Pack::open_or_build(&packs, &cache.key, |writer| {
+        n_builds += 1;
+        if n_builds == 1 {
+            writer.fill_the_disk();
+        }
+        sections(writer)
+    })
+    .unwrap();
+    assert_eq!(n_builds, 2);
+    assert!(opened.built && !opened.pack.is_mapped());
+    assert!(opened.warnings[0].contains("No space left"), "{:?}", opened.warnings);
+    check_sections(&opened.pack);
+    let left: Vec<_> = packs.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".lock")), "{left:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn only_the_user_can_read_packs_and_their_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let cache = Cache::new();
+    cache.open();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&cache.path()), 0o600);
+    assert_eq!(mode(cache.path().parent().unwrap()), 0o700);
+}
+
+#[test]
+fn what_a_dead_process_left_is_removed_by_the_next_one() {
+    let cache = Cache::new();
+    let folder = cache.folder.path().join("packs");
+    std::fs::create_dir(&folder).unwrap();
+    let left = cache.path().with_extension("tmp.4194305");
+    std::fs::write(&left, b"half a pack").unwrap();
+    let other = folder.join("0123-other.tmp.4194305");
+    std::fs::write(&other, b"of another pack, perhaps being built").unwrap();
+    assert!(cache.open().built);
+    assert!(!left.exists() && other.exists());
+}
+
+#[test]
+fn many_at_once_build_one_pack() {
+    let cache = Cache::new();
+    let n_builds = AtomicUsize::new(0);
+    let folder = cache.folder.path().join("packs");
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let opened = Pack::open_or_build(&folder, &cache.key, |writer| {
+                    n_builds.fetch_add(1, Ordering::Relaxed);
+                    sections(writer)
+                });
+                check_sections(&opened.unwrap().pack);
+            });
+        }
+    });
+    assert_eq!(n_builds.into_inner(), 1);
+}
+
+#[test]
+fn a_mapped_pack_stays_whole_while_another_takes_its_name() {
+    let cache = Cache::new();
+    let first = cache.open();
+    std::fs::remove_file(cache.path()).unwrap();
+    let second = cache.open();
+    assert!(second.built);
+    check_sections(&first.pack);
+    check_sections(&second.pack);
+}
+
+#[test]
+fn a_fingerprint_follows_the_content_wherever_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let content: Vec<u8> = (0..3 << 20).map(|i: u32| (i / 7) as u8).collect();
+    std::fs::write(&a, &content).unwrap();
+    std::fs::write(&b, &content).unwrap();
+    let of = |path: &Path| Fingerprint::of(path, folder.path()).unwrap();
+    assert_eq!(of(&a), of(&b));
+    for at in [0, 1 << 20, content.len() - 1] {
+        let mut changed = content.clone();
+        changed[at] ^= 1;
+        std::fs::write(&b, &changed).unwrap();
+        assert_ne!(of(&a), of(&b), "byte {at}");
+    }
+    std::fs::write(&b, &content[1..]).unwrap();
+    assert_ne!(of(&a), of(&b));
+    assert!(Fingerprint::of(&folder.path().join("c"), folder.path()).is_err());
+}
+
+#[test]
+fn a_remembered_fingerprint_ends_with_the_next_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let cache = folder.path().join("cache");
+    std::fs::write(&path, b"one").unwrap();
+    let first = Fingerprint::of(&path, &cache).unwrap();
+    assert!(!cache.exists(), "a file this young may change again within the clock's grain");
+
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+    let set_time =
+        |time| File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    set_time(long_ago);
+    assert_eq!(Fingerprint::of(&path, &cache).unwrap(), first);
+    let records: Vec<_> =
+        cache.join("fingerprints").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(records.len(), 1);
+
+    // The record is believed: falsified, it is what comes back.
+    let text = std::fs::read_to_string(&records[0]).unwrap();
+    std::fs::write(&records[0], text.replace(&first.to_string(), "00000000000000aa")).unwrap();
+    assert_eq!(Fingerprint::of(&path, &cache).unwrap().to_string(), "00000000000000aa");
+    for damaged in ["", "\n", "x\ny\n", &text[..text.len() - 4], &format!("{text}0\n")] {
+        std::fs::write(&records[0], damaged).unwrap();
+        assert_eq!(Fingerprint::of(&path, &cache).unwrap(), first);
+    }
+
+    // Other content of the same length and time: the time of the change of status tells.
+    std::fs::write(&path, b"two").unwrap();
+    set_time(long_ago);
+    assert_ne!(Fingerprint::of(&path, &cache).unwrap(), first);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pack_that_was_just_checked_is_in_memory() {
+    let cache = Cache::new();
+    let opened = cache.open();
+    let (resident, total) = opened.pack.residency().unwrap();
+    assert_eq!((resident, total as u64), (total, cache.path().metadata().unwrap().len()));
+    opened.pack.bring_back();
+}
+
+#[test]
+#[ignore]
+fn timing_throwaway() {
+    use std::time::Instant;
+    let folder = PathBuf::from("/tmp/koe/timing");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let ckpt = folder.join("ckpt");
+    let v: Vec<f32> = (0..81_800_000u32).map(|i| i as f32).collect();
+    std::fs::write(&ckpt, bytemuck::cast_slice::<f32, u8>(&v)).unwrap();
+    for _ in 0..3 { let t = Instant::now(); let f = Fingerprint::of(&ckpt, &folder).unwrap(); eprintln!("fingerprint {f} {:?}", t.elapsed()); }
+    let key = Key::new("x", Fingerprint::of(&ckpt, &folder).unwrap());
+    let t = Instant::now();
+    let o = Pack::open_or_build(&folder, &key, |w| { for (i, c) in v.chunks(200_000).enumerate() { w.f32(&format!("s{i}"), c)?; } Ok(()) }).unwrap();
+    eprintln!("build {:?} {:?}", t.elapsed(), o.warnings);
+    drop(o);
+    for _ in 0..6 {
+        let t = Instant::now();
+        let p = Pack::open(&folder.join(key.file_name()), &key).unwrap();
+        eprintln!("open {:?} {}", t.elapsed(), p.n_bytes());
+        let t = Instant::now(); p.residency(); eprintln!("residency {:?}", t.elapsed());
+        let t = Instant::now(); drop(p); eprintln!("unmap {:?}", t.elapsed());
+    }
+}

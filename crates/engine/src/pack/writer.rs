@@ -20,7 +20,7 @@ pub(crate) struct PackWriter {
 
 enum Sink {
     Memory(Vec<Buffer>),
-    File(FileSink),
+    File(Box<FileSink>),
 }
 
 /// A file on its way; what it wrote is removed with it unless it was given its final name.
@@ -61,7 +61,7 @@ impl PackWriter {
         // The true header comes last, when all that it tells is known.
         let wrote = sink.file.write_all(&[0; HEADER_BYTES]);
         sink.note(wrote)?;
-        Ok(Self { entries: Vec::new(), sink: Sink::File(sink) })
+        Ok(Self { entries: Vec::new(), sink: Sink::File(Box::new(sink)) })
     }
 
     /// A section of floats, in the layout the kernels want.
@@ -104,9 +104,18 @@ impl PackWriter {
         Ok(())
     }
 
+    /// From now on the disk is full.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn fill_the_disk(&mut self) {
+        if let Sink::File(sink) = &mut self.sink {
+            let full = File::options().write(true).open("/dev/full").expect("a device of Linux");
+            sink.file = BufWriter::with_capacity(CHUNK_BYTES, full);
+        }
+    }
+
     /// Whether the disk, rather than the one who gives sections, was the trouble.
     pub(super) fn disk_refused(&self) -> bool {
-        matches!(&self.sink, Sink::File(FileSink { refused: true, .. }))
+        matches!(&self.sink, Sink::File(sink) if sink.refused)
     }
 
     /// The pack in memory; only of a writer to memory.
