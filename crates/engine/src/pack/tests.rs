@@ -346,28 +346,3 @@ fn a_pack_that_was_just_checked_is_in_memory() {
     assert_eq!((resident, total as u64), (total, cache.path().metadata().unwrap().len()));
     opened.pack.bring_back();
 }
-
-#[test]
-#[ignore]
-fn timing_throwaway() {
-    use std::time::Instant;
-    let folder = PathBuf::from("/tmp/koe/timing");
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    let ckpt = folder.join("ckpt");
-    let v: Vec<f32> = (0..81_800_000u32).map(|i| i as f32).collect();
-    std::fs::write(&ckpt, bytemuck::cast_slice::<f32, u8>(&v)).unwrap();
-    for _ in 0..3 { let t = Instant::now(); let f = Fingerprint::of(&ckpt, &folder).unwrap(); eprintln!("fingerprint {f} {:?}", t.elapsed()); }
-    let key = Key::new("x", Fingerprint::of(&ckpt, &folder).unwrap());
-    let t = Instant::now();
-    let o = Pack::open_or_build(&folder, &key, |w| { for (i, c) in v.chunks(200_000).enumerate() { w.f32(&format!("s{i}"), c)?; } Ok(()) }).unwrap();
-    eprintln!("build {:?} {:?}", t.elapsed(), o.warnings);
-    drop(o);
-    for _ in 0..6 {
-        let t = Instant::now();
-        let p = Pack::open(&folder.join(key.file_name()), &key).unwrap();
-        eprintln!("open {:?} {}", t.elapsed(), p.n_bytes());
-        let t = Instant::now(); p.residency(); eprintln!("residency {:?}", t.elapsed());
-        let t = Instant::now(); drop(p); eprintln!("unmap {:?}", t.elapsed());
-    }
-}
