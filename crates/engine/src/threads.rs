@@ -106,6 +106,8 @@ impl Threads {
         {
             let mut state = self.shared.lock();
             state.job = Some(job);
+            // A panic of the caller's own part may have left one of a thread behind.
+            state.panic = None;
             self.shared.busy.store(self.workers.len(), Ordering::Relaxed);
             self.shared.epoch.fetch_add(1, Ordering::Release);
         }

@@ -37,12 +37,7 @@ fn a_warm_session_allocates_nothing() {
     for n_threads in [1, 2] {
         let mut session = Session::new(&model, n_threads);
         let mut speak = |n: usize, seed| {
-            let request = Request {
-                tokens: &tokens[..n],
-                style: voice.style(n),
-                speed: 1.0,
-                seed,
-            };
+            let request = Request { tokens: &tokens[..n], style: voice.style(n), speed: 1.0, seed };
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             let n_samples = session.synthesize(&request, &Cancel::new()).unwrap().samples.len();
             (ALLOCATIONS.load(Ordering::Relaxed) - before, n_samples)

@@ -27,15 +27,15 @@ fn samples_do_not_depend_on_threads_or_on_what_was_spoken_before() {
     let voice = model.voice("af_slt").unwrap();
     for &isa in Isa::available() {
         let mut fresh = Session::with_isa(&model, 1, isa);
-        let expected = speak(&mut fresh, &voice, 25, 1.0, 7);
-        for n_threads in [1, 2, 3, 5] {
+        let expected = speak(&mut fresh, &voice, 16, 1.0, 7);
+        for n_threads in [2, 5] {
             let mut session = Session::with_isa(&model, n_threads, isa);
-            speak(&mut session, &voice, 70, 0.8, 1);
+            speak(&mut session, &voice, 30, 1.5, 1);
             speak(&mut session, &voice, 3, 2.0, 2);
-            let samples = speak(&mut session, &voice, 25, 1.0, 7);
+            let samples = speak(&mut session, &voice, 16, 1.0, 7);
             assert!(samples == expected, "{n_threads} threads on {isa:?}");
             session.release_memory();
-            assert!(speak(&mut session, &voice, 25, 1.0, 7) == expected, "after release");
+            assert!(speak(&mut session, &voice, 16, 1.0, 7) == expected, "after release");
         }
     }
 }
@@ -93,7 +93,7 @@ fn a_cancelled_synthesis_ends_long_before_it_would_have() {
     let voice = model.voice("am_rms").unwrap();
     let tokens = tokens(400);
     let request = Request { tokens: &tokens, style: voice.style(400), speed: 0.7, seed: 1 };
-    let mut session = Session::with_isa(&model, 1, Isa::SCALAR);
+    let mut session = Session::new(&model, 1);
     let cancel = Cancel::new();
     cancel.cancel();
     assert!(matches!(session.synthesize(&request, &cancel), Err(Error::Cancelled)));

@@ -182,12 +182,13 @@ impl Albert {
         let scale = 1.0 / (depth as f32).sqrt();
         let isa = cx.isa;
         let heads = Mutex::new(context.chunks_mut(n * depth).enumerate());
+        let (n_keys, n_values) = (packed_len(depth, n), packed_len(n, depth));
         cx.threads.run(|Stage { rows: scores, packed, .. }| {
+            let (keys, values) = packed.take(n_keys + n_values).split_at_mut(n_keys);
+            let scores = scores.take(QUERIES.min(n) * n);
             loop {
                 let piece = heads.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((head, context)) = piece else { break };
-                let (n_keys, n_values) = (packed_len(depth, n), packed_len(n, depth));
-                let (keys, values) = packed.take(n_keys + n_values).split_at_mut(n_keys);
                 let part = |row: usize, part: usize| (row * 3 + part) * h + head * depth;
                 pack(depth, n, keys, |k, row| qkv[part(row, 1) + k]);
                 pack(n, depth, values, |row, i| qkv[part(row, 2) + i]);
@@ -200,7 +201,7 @@ impl Albert {
                         tap_stride: 0,
                         depth,
                     };
-                    let scores = scores.take(n_rows * n);
+                    let scores = &mut scores[..n_rows * n];
                     gemm(isa, queries, n_rows, keys, n, None, scores, n, Output::Store);
                     norm::softmax(isa, scores, n, scale);
                     let scores = Rows::plain(scores, n);

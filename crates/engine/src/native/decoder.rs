@@ -21,15 +21,6 @@ pub(crate) struct Decoder {
     decode: Vec<ResidualBlock>,
 }
 
-#[derive(Default)]
-pub(crate) struct DecoderScratch {
-    bypass: Buffer,
-    /// F0 and energy at the frame rate, `[2][frames]`.
-    curves: Buffer,
-    joined: Buffer,
-    x: Buffer,
-}
-
 impl Decoder {
     pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
         let (c, width, bypass) = (config.hidden_dim, config.decoder_dim, config.asr_res_dim);
@@ -62,25 +53,28 @@ impl Decoder {
         text: &[f32],
         curves: (&[f32], &[f32]),
         style: &[f32],
-        scratch: (&mut DecoderScratch, &mut BlockScratch),
+        scratch: (&mut BlockScratch<'_>, &mut Buffer),
         out: &mut [f32],
     ) -> Result<(), Error> {
-        let (scratch, blocks) = scratch;
+        let (blocks, room) = scratch;
         let n = curves.0.len() / 2;
         let c = text.len() / n;
-        let (f0, energy) = scratch.curves.take(2 * n).split_at_mut(n);
+        let width = self.encode.n_out();
+        let n_joined = n * (width + self.bypass.n + 2).max(c + 2);
+        let room = room.take(2 * n + n_joined + n * width + n * self.bypass.n);
+        let (f0, room) = room.split_at_mut(n);
+        let (energy, room) = room.split_at_mut(n);
+        let (joined, room) = room.split_at_mut(n_joined);
+        let (x, bypass) = room.split_at_mut(n * width);
         halve(curves.0, &self.f0_conv, f0);
         halve(curves.1, &self.energy_conv, energy);
 
-        let joined = scratch.joined.take(n * (c + 2));
-        join(&[(text, c), (f0, 1), (energy, 1)], joined);
-        let width = self.encode.n_out();
-        let x = scratch.x.take(n * width);
-        self.encode.run(cx, joined, style, blocks, x)?;
+        let first = &mut joined[..n * (c + 2)];
+        join(&[(text, c), (f0, 1), (energy, 1)], first);
+        self.encode.run(cx, first, style, blocks, x)?;
 
-        let bypass = scratch.bypass.take(n * self.bypass.n);
         self.bypass.apply(cx, Rows::plain(text, c), bypass, Finish::Store)?;
-        let joined = scratch.joined.take(n * (width + self.bypass.n + 2));
+        let joined = &mut joined[..n * (width + self.bypass.n + 2)];
         for block in &self.decode {
             join(&[(x, width), (bypass, self.bypass.n), (f0, 1), (energy, 1)], joined);
             let y = if block.rows_out(n) == n { &mut *x } else { &mut *out };

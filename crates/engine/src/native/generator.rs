@@ -14,7 +14,7 @@ use super::context::Context;
 use super::norm::{AdaIn, Coefficients, Moments};
 use super::product::{Activation, Finish, Product, stage_rows};
 use super::source::{Noise, Source};
-use super::stft::{Stft, StftScratch};
+use super::stft::Stft;
 use crate::buffer::Buffer;
 use crate::threads::Stage;
 use crate::weights::{Loader, Section};
@@ -53,13 +53,22 @@ pub(crate) struct GeneratorScratch {
     source: Buffer,
     /// The source's spectrum `[frames][2][bins]` with zero rows at either end.
     spectrum: Buffer,
-    stft: StftScratch,
-    snake: SnakeScratch,
-    /// `[T][C]` at one rate: what comes in, one block's way, and the sum of all.
-    x: Buffer,
-    way: Buffer,
+    /// The source with its mirror images at either end.
+    mirrored: Buffer,
+    input: Moments,
+}
+
+/// The four largest buffers, `[T][C]` at one rate, which earlier parts of the network borrow.
+#[derive(Default)]
+pub(crate) struct Large {
+    /// What comes in.
+    pub(crate) x: Buffer,
+    /// One block's way.
+    pub(crate) way: Buffer,
+    /// The sum of all blocks.
     sum: Buffer,
-    last: Buffer,
+    /// Between the two convolutions of a step.
+    middle: Buffer,
 }
 
 /// What drives the generator.
@@ -123,10 +132,14 @@ impl Generator {
         f0: &[f32],
         style: &[f32],
         excitation: Excitation<'_>,
-        scratch: &mut GeneratorScratch,
+        scratch: (&mut GeneratorScratch, &mut Large, &mut Moments, &mut Coefficients),
         samples: &mut [f32],
     ) -> Result<(), Error> {
-        let GeneratorScratch { source, spectrum, stft, snake, x, way, sum, last } = scratch;
+        let (GeneratorScratch { source, spectrum, mirrored, input }, large, moments, coefficients) =
+            scratch;
+        let Large { x, way, sum, middle } = large;
+        let mut snake = SnakeScratch { input, moments, coefficients, middle };
+        let snake = &mut snake;
         let n_samples = f0.len() * self.scale;
         let width = self.stft.width();
         let n_frames = self.stft.n_frames(n_samples);
@@ -137,12 +150,12 @@ impl Generator {
         let spectrum = &mut padded[margin * width..][..n_frames * width];
         match excitation {
             Excitation::Spectrum(given) => spectrum.copy_from_slice(given),
-            Excitation::Source(given) => self.stft.polar(cx, given, stft, spectrum)?,
+            Excitation::Source(given) => self.stft.polar(cx, given, mirrored, spectrum)?,
             Excitation::Noise(noise) => {
                 let source = source.take(n_samples);
                 self.source.run(cx, f0, noise, source)?;
                 cx.stage("source", source, 1);
-                self.stft.polar(cx, source, stft, spectrum)?;
+                self.stft.polar(cx, source, mirrored, spectrum)?;
             }
         }
         cx.stage("har", spectrum, width);
@@ -183,11 +196,11 @@ impl Generator {
             }
         }
         let c = self.last.depth;
-        let last = last.take(n_rows * width);
+        let last = x.take(n_rows * width);
         let x = sum.get(n_rows * c);
         let before = Activation::Leaky(LAST_SLOPE);
         self.last.convolve(cx, x, before, 1, last, Finish::Store, None)?;
-        self.stft.synthesize(cx, last, stft, samples)?;
+        self.stft.synthesize(cx, last, way, samples)?;
         cx.stage("waveform", samples, 1);
         Ok(())
     }
@@ -224,13 +237,12 @@ struct SnakeStep {
     dilation: usize,
 }
 
-#[derive(Default)]
-struct SnakeScratch {
+struct SnakeScratch<'a> {
     /// Of the block's input.
-    input: Moments,
-    moments: Moments,
-    coefficients: Coefficients,
-    middle: Buffer,
+    input: &'a mut Moments,
+    moments: &'a mut Moments,
+    coefficients: &'a mut Coefficients,
+    middle: &'a mut Buffer,
 }
 
 impl SnakeBlock {
@@ -276,7 +288,7 @@ impl SnakeBlock {
         cx: &mut Context<'_, '_>,
         x: &[f32],
         style: &[f32],
-        scratch: &mut SnakeScratch,
+        scratch: &mut SnakeScratch<'_>,
         out: &mut [f32],
     ) -> Result<(), Error> {
         let SnakeScratch { input, moments, coefficients, middle } = scratch;
@@ -301,7 +313,7 @@ impl SnakeBlock {
         cx: &mut Context<'_, '_>,
         x: &mut [f32],
         style: &[f32],
-        scratch: &mut SnakeScratch,
+        scratch: &mut SnakeScratch<'_>,
     ) -> Result<(), Error> {
         let SnakeScratch { moments, coefficients, middle, .. } = scratch;
         let middle = middle.take(x.len());
@@ -417,7 +429,11 @@ impl Upsample {
         const BLOCK: usize = 24;
         let isa = cx.isa;
         let blocks = Mutex::new(out.chunks_mut(BLOCK * rate * c).enumerate());
+        // A block of output may begin and end within a row of the product.
+        let most_rows = BLOCK + 2;
         cx.threads.run(|Stage { rows: stage, out: wide, .. }| {
+            let stage = stage.take((most_rows + taps - 1) * n_in);
+            let wide = wide.take(most_rows * rate * c);
             loop {
                 let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((block_idx, out)) = block else { break };
@@ -426,10 +442,10 @@ impl Upsample {
                 let from = row_of(first).min(row_of((first + 1).min(last))) / rate;
                 let to = row_of(last).max(row_of(first)) / rate;
                 let n_rows = to - from + 1;
-                let stage = stage.take((n_rows + taps - 1) * n_in);
+                let stage = &mut stage[..(n_rows + taps - 1) * n_in];
                 let start = from as isize - (taps - 1) as isize;
                 stage_rows(isa, x, start, Activation::Leaky(SLOPE), stage, n_in);
-                let wide = wide.take(n_rows * rate * c);
+                let wide = &mut wide[..n_rows * rate * c];
                 let rows = Rows {
                     data: stage,
                     row_stride: n_in,

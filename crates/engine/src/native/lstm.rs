@@ -71,7 +71,6 @@ impl BiLstm {
         Ok(Self { input, recurrent, hidden })
     }
 
-
     /// Runs over `row_of_step`, which says for every step which row of `x` `[rows][n_in]` it
     /// reads, so that repeated rows are multiplied once; `out` is `[steps][2 * hidden]`.
     pub(crate) fn run(

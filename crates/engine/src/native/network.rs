@@ -4,9 +4,10 @@ use koe_kernels::gemm::Rows;
 
 use super::albert::{Albert, AlbertScratch};
 use super::context::Context;
-use super::decoder::{Decoder, DecoderScratch};
-use super::generator::{Excitation, Generator, GeneratorScratch};
+use super::decoder::Decoder;
+use super::generator::{Excitation, Generator, GeneratorScratch, Large};
 use super::lstm::LstmScratch;
+use super::norm::{Coefficients, Moments};
 use super::product::{Finish, Product};
 use super::prosody::{Prosody, ProsodyScratch};
 use super::residual::BlockScratch;
@@ -65,9 +66,10 @@ pub(crate) struct Scratch {
     lstm: LstmScratch,
     prosody: ProsodyScratch,
     text_encoder: TextScratch,
-    block: BlockScratch,
-    decoder: DecoderScratch,
+    moments: Moments,
+    coefficients: Coefficients,
     generator: GeneratorScratch,
+    large: Large,
 }
 
 impl Network {
@@ -135,7 +137,12 @@ impl Network {
 
         // The melody: F0 and energy at twice the frame rate.
         let (f0, energy) = s.curves.take(4 * n_frames).split_at_mut(2 * n_frames);
-        let lstm = (&mut s.prosody, &mut s.lstm, &mut s.block);
+        let mut blocks = BlockScratch {
+            moments: &mut s.moments,
+            coefficients: &mut s.coefficients,
+            room: &mut s.large.way,
+        };
+        let lstm = (&mut s.lstm, &mut blocks, &mut s.large.x);
         let curves = (&mut *f0, &mut *energy);
         self.prosody.curves(cx, encoded, prosodic, &s.token_of_frame, lstm, curves)?;
         cx.stage("f0", f0, 1);
@@ -153,12 +160,18 @@ impl Network {
 
         // The sound of it.
         let features = s.features.take(2 * n_frames * self.features);
-        let decoder = (&mut s.decoder, &mut s.block);
+        let mut blocks = BlockScratch {
+            moments: &mut s.moments,
+            coefficients: &mut s.coefficients,
+            room: &mut s.large.way,
+        };
+        let decoder = (&mut blocks, &mut s.large.x);
         self.decoder.run(cx, aligned, (f0, energy), acoustic, decoder, features)?;
         cx.stage("decoder_features", features, self.features);
         s.n_samples = n_frames * FRAME_SAMPLES;
         let samples = s.samples.take(s.n_samples);
         let excitation = input.excitation;
-        self.generator.run(cx, features, f0, acoustic, excitation, &mut s.generator, samples)
+        let generator = (&mut s.generator, &mut s.large, &mut s.moments, &mut s.coefficients);
+        self.generator.run(cx, features, f0, acoustic, excitation, generator, samples)
     }
 }

@@ -213,9 +213,11 @@ impl Product {
         let isa = cx.isa;
         let pieces = Pieces::new(out, block * self.n, finish, moments.map(|m| (m, self.n)));
         cx.threads.run(|Stage { rows: stage, .. }| {
+            // Whatever pieces a thread gets: so that later ones find memory enough.
+            let stage = stage.take((block.min(n_rows) + reach) * c);
             while let Some(piece) = pieces.next() {
                 let n_rows = piece.out.len() / self.n;
-                let stage = stage.take((n_rows + reach) * c);
+                let stage = &mut stage[..(n_rows + reach) * c];
                 let first = (piece.index * block) as isize - (reach / 2) as isize;
                 stage_rows(isa, x, first, before, stage, c);
                 let rows = Rows {

@@ -38,9 +38,6 @@ pub(crate) struct ProsodyScratch {
     style: Buffer,
     out: Buffer,
     logits: Buffer,
-    shared: Buffer,
-    a: Buffer,
-    b: Buffer,
 }
 
 impl Prosody {
@@ -127,12 +124,14 @@ impl Prosody {
         encoded: &[f32],
         style: &[f32],
         row_of_frame: &[u32],
-        scratch: (&mut ProsodyScratch, &mut LstmScratch, &mut BlockScratch),
+        scratch: (&mut LstmScratch, &mut BlockScratch<'_>, &mut Buffer),
         out: (&mut [f32], &mut [f32]),
     ) -> Result<(), Error> {
-        let (scratch, lstm_scratch, block_scratch) = scratch;
-        let ProsodyScratch { shared, a, b, .. } = scratch;
-        let shared = shared.take(row_of_frame.len() * self.channels);
+        let (lstm_scratch, block_scratch, room) = scratch;
+        // The last two blocks have twice the rows and half the channels.
+        let n = row_of_frame.len() * self.channels;
+        let (shared, rest) = room.take(3 * n).split_at_mut(n);
+        let (a, b) = rest.split_at_mut(n);
         self.shared.run(cx, encoded, row_of_frame, lstm_scratch, shared)?;
         self.f0.run(cx, shared, style, (a, b, block_scratch), out.0)?;
         self.energy.run(cx, shared, style, (a, b, block_scratch), out.1)
@@ -156,19 +155,15 @@ impl Curve {
         cx: &mut Context<'_, '_>,
         x: &[f32],
         style: &[f32],
-        scratch: (&mut Buffer, &mut Buffer, &mut BlockScratch),
+        scratch: (&mut [f32], &mut [f32], &mut BlockScratch<'_>),
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (a, b, block_scratch) = scratch;
         let [first, second, third] = &self.blocks;
-        let n = x.len() / first.n_out();
-        let y = a.take(x.len());
-        first.run(cx, x, style, block_scratch, y)?;
-        let z = b.take(2 * n * second.n_out());
-        second.run(cx, y, style, block_scratch, z)?;
-        let y = a.take(2 * n * third.n_out());
-        third.run(cx, z, style, block_scratch, y)?;
-        self.projection.apply(cx, Rows::plain(y, third.n_out()), out, Finish::Store)
+        first.run(cx, x, style, block_scratch, a)?;
+        second.run(cx, a, style, block_scratch, b)?;
+        third.run(cx, b, style, block_scratch, a)?;
+        self.projection.apply(cx, Rows::plain(a, third.n_out()), out, Finish::Store)
     }
 }
 

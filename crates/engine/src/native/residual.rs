@@ -29,15 +29,11 @@ struct Upsample {
     bias: Section,
 }
 
-#[derive(Default)]
-pub(crate) struct BlockScratch {
-    moments: Moments,
-    coefficients: Coefficients,
-    active: Buffer,
-    upsampled: Buffer,
-    middle: Buffer,
-    side: Buffer,
-    narrow: Buffer,
+/// Scratch of one pass: small numbers of its own, and room lent by whoever runs it.
+pub(crate) struct BlockScratch<'a> {
+    pub(crate) moments: &'a mut Moments,
+    pub(crate) coefficients: &'a mut Coefficients,
+    pub(crate) room: &'a mut Buffer,
 }
 
 impl ResidualBlock {
@@ -80,45 +76,48 @@ impl ResidualBlock {
         cx: &mut Context<'_, '_>,
         x: &[f32],
         style: &[f32],
-        scratch: &mut BlockScratch,
+        scratch: &mut BlockScratch<'_>,
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (n_in, n) = (self.conv1.depth, self.conv1.n);
         let n_rows = x.len() / n_in;
         let n_rows_out = self.rows_out(n_rows);
-        let BlockScratch { moments, coefficients, active, upsampled, middle, side, narrow } =
-            scratch;
+        let BlockScratch { moments, coefficients, room } = scratch;
+        // Before the first convolution, its output, the shortcut, and the shortcut before its
+        // rows are repeated.
+        let n_before = if self.upsample.is_some() { 3 * x.len() } else { 0 };
+        let n_after = n_rows_out * n;
+        let room = room.take(n_before + 2 * n_after + n_rows * n);
+        let (before, room) = room.split_at_mut(n_before);
+        let (middle, room) = room.split_at_mut(n_after);
+        let (side, narrow) = room.split_at_mut(n_after);
+
         moments.measure(cx, x, n_in)?;
         self.norm1.coefficients(cx, style, moments, coefficients);
-        let middle = middle.take(n_rows_out * n);
-        let before = coefficients.leaky(SLOPE);
-        let (x1, before) = match &self.upsample {
-            None => (x, before),
+        let active = coefficients.leaky(SLOPE);
+        let (x1, active) = match &self.upsample {
+            None => (x, active),
             Some(upsample) => {
-                let active = active.take(x.len());
-                let upsampled = upsampled.take(2 * x.len());
-                before.apply(cx.isa, x, active);
-                upsample.run(active, upsampled);
+                let (activated, upsampled) = before.split_at_mut(x.len());
+                active.apply(cx.isa, x, activated);
+                upsample.run(activated, upsampled);
                 (&*upsampled, Activation::None)
             }
         };
-        self.conv1.convolve(cx, x1, before, 1, middle, Finish::Store, Some(moments))?;
+        self.conv1.convolve(cx, x1, active, 1, middle, Finish::Store, Some(moments))?;
 
         self.norm2.coefficients(cx, style, moments, coefficients);
         let side = match &self.shortcut {
             None if self.upsample.is_none() => x,
             None => {
-                let side = side.take(n_rows_out * n);
                 repeat_rows(x, n, side);
                 side
             }
             Some(shortcut) => {
                 // A product row by row: it may as well come before the rows are repeated.
-                let narrow = narrow.take(n_rows * n);
                 let rows = koe_kernels::gemm::Rows::plain(x, n_in);
                 shortcut.apply(cx, rows, narrow, Finish::Store)?;
                 if self.upsample.is_some() {
-                    let side = side.take(n_rows_out * n);
                     repeat_rows(narrow, n, side);
                     side
                 } else {

@@ -99,10 +99,11 @@ impl Source {
         });
         let pieces = Mutex::new(points.zip(out.chunks_exact_mut(self.scale)).enumerate());
         cx.threads.run(|stage| {
+            let scratch = stage.rows.take(4 * self.scale);
             loop {
                 let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((i, (point, out))) = piece else { break };
-                self.point(&point, stage.rows.take(4 * self.scale), out, isa);
+                self.point(&point, scratch, out, isa);
                 let level =
                     if point.f0 > VOICED_ABOVE_HZ { NOISE_DEVIATION } else { SINE_AMPLITUDE / 3.0 };
                 if let Noise::Seed(seed) = noise {

@@ -28,12 +28,6 @@ pub(crate) struct Stft {
     window_square: Section,
 }
 
-#[derive(Default)]
-pub(crate) struct StftScratch {
-    padded: Buffer,
-    frames: Buffer,
-}
-
 fn hann(i: usize, n: usize) -> f64 {
     0.5 - 0.5 * (TAU * i as f64 / n as f64).cos()
 }
@@ -92,11 +86,11 @@ impl Stft {
         &self,
         cx: &mut Context<'_, '_>,
         wave: &[f32],
-        scratch: &mut StftScratch,
+        padded: &mut Buffer,
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (half, n) = (self.n_fft / 2, wave.len());
-        let padded = scratch.padded.take(n + 2 * half);
+        let padded = padded.take(n + 2 * half);
         for i in 0..half {
             padded[i] = wave[half - i];
             padded[half + n + i] = wave[n - 2 - i];
@@ -128,25 +122,27 @@ impl Stft {
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
-        scratch: &mut StftScratch,
+        frames: &mut Buffer,
         out: &mut [f32],
     ) -> Result<(), Error> {
         cx.go_on()?;
         let (bins, n_fft, hop, isa) = (self.width() / 2, self.n_fft, self.hop, cx.isa);
         let n_frames = x.len() / (2 * bins);
-        let frames = scratch.frames.take(n_frames * n_fft);
+        let frames = frames.take(n_frames * n_fft);
         const BLOCK: usize = 240;
         let blocks = Mutex::new(x.chunks(BLOCK * 2 * bins).zip(frames.chunks_mut(BLOCK * n_fft)));
         cx.threads.run(|Stage { rows, out: polar, .. }| {
+            let n = BLOCK.min(n_frames) * bins;
+            let (polar, spectrum) = (polar.take(4 * n), rows.take(2 * n));
             loop {
                 let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((x, frames)) = block else { break };
                 let n_rows = x.len() / (2 * bins);
                 let n = n_rows * bins;
-                let polar = polar.take(4 * n);
                 let (magnitude, rest) = polar.split_at_mut(n);
                 let (phase, rest) = rest.split_at_mut(n);
-                let (sin, cos) = rest.split_at_mut(n);
+                let (sin, rest) = rest.split_at_mut(n);
+                let cos = &mut rest[..n];
                 for (i, x) in x.chunks_exact(2 * bins).enumerate() {
                     magnitude[i * bins..][..bins].copy_from_slice(&x[..bins]);
                     sin[i * bins..][..bins].copy_from_slice(&x[bins..]);
@@ -155,7 +151,7 @@ impl Stft {
                 // The phase is itself a sine.
                 activation::sin_cos(isa, sin, phase, cos);
                 activation::sin_cos(isa, phase, sin, cos);
-                let spectrum = rows.take(2 * n);
+                let spectrum = &mut spectrum[..2 * n];
                 for (i, row) in spectrum.chunks_exact_mut(2 * bins).enumerate() {
                     for bin in 0..bins {
                         let at = i * bins + bin;
