@@ -2,8 +2,23 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a command-line tool")]
 
+mod reference;
+
 fn main() -> std::process::ExitCode {
-    let chore = std::env::args().nth(1).unwrap_or_default();
-    eprintln!("no such chore: {chore:?}");
-    std::process::ExitCode::from(2)
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (chore, rest) = args.split_first().map_or(("", &[][..]), |(c, r)| (c.as_str(), r));
+    let done: Result<(), Box<dyn std::error::Error>> = match chore {
+        "reference" => reference::run(rest).map_err(Into::into),
+        _ => {
+            eprintln!("no such chore: {chore:?}");
+            return std::process::ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{chore}: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

@@ -27,10 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let isa = isa.first().map_or(Ok(Isa::detect()), |name| Isa::named(name))?;
     let model = Model::open(Path::new(model), Path::new(cache))?;
     let mut session = Session::with_isa(&model, n_threads.parse()?, isa);
-    println!("ready koe {} {isa}", env!("CARGO_PKG_VERSION"));
+    println!("ready koe {} {}", env!("CARGO_PKG_VERSION"), isa.name());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let case = line.strip_prefix("speak ").ok_or_else(|| format!("no such command: {line:?}"))?;
+        let case =
+            line.strip_prefix("speak ").ok_or_else(|| format!("no such command: {line:?}"))?;
         speak(&mut session, Path::new(case))?;
     }
     Ok(())

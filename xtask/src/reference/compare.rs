@@ -1,0 +1,258 @@
+//! Reading a reference dump, and the measures of difference.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use safetensors::{Dtype, SafeTensors};
+
+/// Samples a window of the spectral distance, and from one window to the next.
+const WINDOW: usize = 1024;
+const HOP: usize = 256;
+/// Magnitudes below this count as this: silence has no spectrum to differ in.
+const FLOOR: f64 = 1e-4;
+/// A phase this close to ±π, in radians, may be either by rounding.
+const NEAR_PI: f32 = 1e-3;
+
+/// One file that `bench/reference.py` wrote.
+pub(super) struct Dump {
+    bytes: Vec<u8>,
+    name: String,
+}
+
+impl Dump {
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).with_context(|| name.clone())?;
+        SafeTensors::deserialize(&bytes).with_context(|| name.clone())?;
+        Ok(Self { bytes, name })
+    }
+
+    fn tensor(&self, name: &str, dtype: Dtype) -> Result<(Vec<usize>, Vec<[u8; 4]>)> {
+        let all = SafeTensors::deserialize(&self.bytes)?;
+        let tensor = all.tensor(name).with_context(|| format!("{}: {name}", self.name))?;
+        ensure!(tensor.dtype() == dtype, "{}: {name} is {:?}", self.name, tensor.dtype());
+        let (words, _) = tensor.data().as_chunks::<4>();
+        Ok((tensor.shape().to_vec(), words.to_vec()))
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.tensor(name, Dtype::F32)?.0)
+    }
+
+    pub(super) fn integers(&self, name: &str) -> Result<Vec<i32>> {
+        Ok(self.tensor(name, Dtype::I32)?.1.into_iter().map(i32::from_le_bytes).collect())
+    }
+
+    pub(super) fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.tensor(name, Dtype::F32)?.1.into_iter().map(f32::from_le_bytes).collect())
+    }
+
+    /// A stage as `[T][C]`, from `[C, T]` if it is kept channels first.
+    pub(super) fn rows(&self, name: &str, channels_first: bool) -> Result<Vec<f32>> {
+        let values = self.floats(name)?;
+        if !channels_first {
+            return Ok(values);
+        }
+        let shape = self.shape(name)?;
+        ensure!(shape.len() == 2, "{}: {name} has shape {shape:?}", self.name);
+        let (c, t) = (shape[0], shape[1]);
+        Ok((0..t * c).map(|i| values[i % c * t + i / c]).collect())
+    }
+}
+
+/// `‖ours − theirs‖ / ‖theirs‖`; not a number where the lengths differ.
+pub(super) fn relative_error(ours: &[f32], theirs: &[f32]) -> f64 {
+    if ours.len() != theirs.len() {
+        return f64::NAN;
+    }
+    let square = |x: f64| x * x;
+    let error: f64 =
+        ours.iter().zip(theirs).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    let norm: f64 = theirs.iter().map(|&b| square(f64::from(b))).sum();
+    (error / norm).sqrt()
+}
+
+/// The largest difference; not a number where the lengths differ or one is none.
+pub(super) fn max_error(ours: &[f32], theirs: &[f32]) -> f64 {
+    if ours.len() != theirs.len() {
+        return f64::NAN;
+    }
+    let differences = ours.iter().zip(theirs).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
+    differences.fold(0.0, |most, x| if x > most || x.is_nan() { x } else { most })
+}
+
+/// The relative error of spectra `[frames][2][bins]` of magnitudes and phases, as complex numbers:
+/// a phase of π and one of −π are the same.
+pub(super) fn polar_error(ours: &[f32], theirs: &[f32], bins: usize) -> f64 {
+    let complex = |rows: &[f32]| -> Vec<f32> {
+        let frames = rows.chunks_exact(2 * bins);
+        let parts = frames.flat_map(|frame| {
+            let (magnitudes, phases) = frame.split_at(bins);
+            magnitudes.iter().zip(phases).flat_map(|(m, p)| [m * p.cos(), m * p.sin()])
+        });
+        parts.collect()
+    };
+    relative_error(&complex(ours), &complex(theirs))
+}
+
+/// Phases of spectra `[frames][2][bins]` that are half a turn or more apart.
+///
+/// The noise convolutions take phases as numbers, so π for −π changes the sound though not the
+/// spectrum. It happens where the imaginary part is zero but for rounding: always in the first
+/// frame, which its mirrored padding makes symmetric.
+#[derive(Default)]
+pub(super) struct Turned {
+    /// Both at ±π, within what rounding can do.
+    pub(super) by_rounding: usize,
+    /// Truly different.
+    pub(super) wrong: usize,
+}
+
+/// Counts them.
+pub(super) fn turned_phases(ours: &[f32], theirs: &[f32], bins: usize) -> Turned {
+    use std::f32::consts::PI;
+    let mut turned = Turned::default();
+    for (a, b) in ours.chunks_exact(2 * bins).zip(theirs.chunks_exact(2 * bins)) {
+        for (a, b) in a[bins..].iter().zip(&b[bins..]) {
+            if (a - b).abs() < PI {
+                continue;
+            }
+            let at_edge = |phase: &f32| (phase.abs() - PI).abs() < NEAR_PI;
+            if at_edge(a) && at_edge(b) {
+                turned.by_rounding += 1;
+            } else {
+                turned.wrong += 1;
+            }
+        }
+    }
+    turned
+}
+
+/// Where and by how much two stages differ, for a person who looks for the fault.
+pub(super) fn describe(ours: &[f32], theirs: &[f32]) -> String {
+    if ours.len() != theirs.len() {
+        return format!("{} numbers, the reference has {}", ours.len(), theirs.len());
+    }
+    let mut worst = 0;
+    let difference = |i: usize| (ours[i] - theirs[i]).abs();
+    for i in 0..ours.len() {
+        if !(difference(i) <= difference(worst)) {
+            worst = i;
+        }
+    }
+    format!(
+        "relative error {:.2e}, largest difference at {worst} of {}: {} against {}",
+        relative_error(ours, theirs),
+        ours.len(),
+        ours[worst],
+        theirs[worst]
+    )
+}
+
+/// Root mean square difference of the log spectra in dB, averaged over windows.
+pub(super) fn log_spectral_distance(ours: &[f32], theirs: &[f32]) -> f64 {
+    if ours.len() != theirs.len() {
+        return f64::NAN;
+    }
+    let n_windows = (ours.len().saturating_sub(WINDOW)) / HOP + 1;
+    let total: f64 = (0..n_windows)
+        .map(|i| {
+            let (a, b) = (log_spectrum(&ours[i * HOP..]), log_spectrum(&theirs[i * HOP..]));
+            let squares = a.iter().zip(&b).map(|(a, b)| (a - b).powi(2));
+            (squares.sum::<f64>() / a.len() as f64).sqrt()
+        })
+        .sum();
+    total / n_windows as f64
+}
+
+/// dB of the bins of one Hann window at the start of `samples`, zeros after their end.
+fn log_spectrum(samples: &[f32]) -> Vec<f64> {
+    let mut wave = vec![(0.0, 0.0); WINDOW];
+    for (i, (out, &x)) in wave.iter_mut().zip(samples).enumerate() {
+        let angle = std::f64::consts::TAU * i as f64 / WINDOW as f64;
+        out.0 = f64::from(x) * (0.5 - 0.5 * angle.cos());
+    }
+    let bins = fourier(&wave);
+    bins[..=WINDOW / 2].iter().map(|&(re, im)| 20.0 * re.hypot(im).max(FLOOR).log10()).collect()
+}
+
+/// The discrete Fourier transform of a power of two of complex numbers, by halves.
+fn fourier(x: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let n = x.len();
+    if n == 1 {
+        return x.to_vec();
+    }
+    let part = |odd: usize| -> Vec<(f64, f64)> {
+        fourier(&x.iter().skip(odd).step_by(2).copied().collect::<Vec<_>>())
+    };
+    let (even, odd) = (part(0), part(1));
+    let mut out = vec![(0.0, 0.0); n];
+    for k in 0..n / 2 {
+        let (sin, cos) = (-std::f64::consts::TAU * k as f64 / n as f64).sin_cos();
+        let turned = (odd[k].0 * cos - odd[k].1 * sin, odd[k].0 * sin + odd[k].1 * cos);
+        out[k] = (even[k].0 + turned.0, even[k].1 + turned.1);
+        out[k + n / 2] = (even[k].0 - turned.0, even[k].1 - turned.1);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(hz: f64, level: f64) -> Vec<f32> {
+        (0..8192)
+            .map(|i| (level * (std::f64::consts::TAU * hz * f64::from(i) / 24_000.0).sin()) as f32)
+            .collect()
+    }
+
+    #[test]
+    fn distance_of_a_sound_to_itself_is_zero() {
+        assert_eq!(log_spectral_distance(&tone(440.0, 0.1), &tone(440.0, 0.1)), 0.0);
+    }
+
+    #[test]
+    fn distance_of_another_level_is_that_level_where_there_is_sound() {
+        // An impulse has all frequencies alike: half of it is 6.02 dB less in every bin.
+        let impulse = |level: f32| {
+            let mut x = vec![0.0; WINDOW];
+            x[WINDOW / 2] = level;
+            x
+        };
+        let distance = log_spectral_distance(&impulse(1.0), &impulse(0.5));
+        assert!((distance - 6.0206).abs() < 1e-3, "{distance}");
+    }
+
+    #[test]
+    fn fourier_finds_the_tone() {
+        let wave: Vec<_> = (0..64)
+            .map(|i| ((std::f64::consts::TAU * 5.0 * f64::from(i) / 64.0).cos(), 0.0))
+            .collect();
+        for (k, (re, im)) in fourier(&wave).into_iter().enumerate() {
+            let expected = if k == 5 || k == 59 { 32.0 } else { 0.0 };
+            assert!((re.hypot(im) - expected).abs() < 1e-9, "bin {k}");
+        }
+    }
+
+    #[test]
+    fn phases_a_turn_apart_are_equal() {
+        let pi = std::f32::consts::PI;
+        assert!(polar_error(&[1.0, pi], &[1.0, -pi], 1) < 1e-6);
+        assert!(polar_error(&[1.0, 0.1], &[1.0, 0.2], 1) > 0.05);
+    }
+
+    #[test]
+    fn only_phases_at_the_edge_may_turn() {
+        let pi = std::f32::consts::PI;
+        let (ours, theirs) = ([1.0, 1.0, 1.0, pi, 2.0, 0.5], [1.0, 1.0, 1.0, -pi, -2.0, 0.4]);
+        let turned = turned_phases(&ours, &theirs, 3);
+        assert_eq!((turned.by_rounding, turned.wrong), (1, 1));
+    }
+
+    #[test]
+    fn a_missing_sample_and_a_nan_never_pass() {
+        assert!(relative_error(&[1.0], &[1.0, 2.0]).is_nan());
+        assert!(max_error(&[f32::NAN, 1.0], &[0.0, 1.0]).is_nan());
+        assert!(max_error(&[1.0], &[1.0, 2.0]).is_nan());
+    }
+}
