@@ -105,10 +105,10 @@ pub(super) fn affine_leaky<S: Simd>(
     let c = scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for first in (0..c).step_by(LANES) {
-            let at = first..c.min(first + LANES);
-            let load = |x: &[f32]| s.load_some(&x[at.clone()]);
-            let y = s.mul_add(load(row), load(scale), load(shift));
-            s.store_some(s.if_negative(y, s.mul(y, slope), y), &mut out[at]);
+            let end = c.min(first + LANES);
+            let (scale, shift) = (s.load_some(&scale[first..end]), s.load_some(&shift[first..end]));
+            let y = s.mul_add(s.load_some(&row[first..end]), scale, shift);
+            s.store_some(s.if_negative(y, s.mul(y, slope), y), &mut out[first..end]);
         }
     }
 }
@@ -118,11 +118,14 @@ pub(super) fn affine_snake<S: Simd>(s: S, x: &[f32], snake: Snake<'_>, out: &mut
     let c = snake.scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for first in (0..c).step_by(LANES) {
-            let at = first..c.min(first + LANES);
-            let load = |x: &[f32]| s.load_some(&x[at.clone()]);
-            let y = s.mul_add(load(row), load(snake.scale), load(snake.shift));
-            let sine = maths::sin_squared(s, s.mul(load(snake.alpha), y));
-            s.store_some(s.mul_add(sine, load(snake.inverse_alpha), y), &mut out[at]);
+            let end = c.min(first + LANES);
+            let scale = s.load_some(&snake.scale[first..end]);
+            let shift = s.load_some(&snake.shift[first..end]);
+            let alpha = s.load_some(&snake.alpha[first..end]);
+            let inverse_alpha = s.load_some(&snake.inverse_alpha[first..end]);
+            let y = s.mul_add(s.load_some(&row[first..end]), scale, shift);
+            let sine = maths::sin_squared(s, s.mul(alpha, y));
+            s.store_some(s.mul_add(sine, inverse_alpha, y), &mut out[first..end]);
         }
     }
 }

@@ -69,6 +69,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, vectors: &[[f32; LANES]], index: usize) {
+        let address = vectors.as_ptr().wrapping_add(index);
+        // SAFETY: every x86-64 CPU has the instruction, and it may be given any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
     fn shift_left<const N: u32>(self, v: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: the token was made where AVX2 and FMA are.
         v.map(|v| unsafe {

@@ -71,6 +71,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, vectors: &[[f32; LANES]], index: usize) {
+        let address = vectors.as_ptr().wrapping_add(index);
+        // SAFETY: every x86-64 CPU has the instruction, and it may be given any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
     fn shift_left<const N: u32>(self, v: __m512) -> __m512 {
         // SAFETY: the token was made where AVX-512F is.
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<N>(_mm512_castps_si512(v))) }

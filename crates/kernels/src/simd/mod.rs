@@ -59,6 +59,10 @@ pub(crate) trait Simd: Copy {
     /// Exclusive or of the bits.
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
 
+    /// Asks for a vector that will be loaded soon; the index may lie past the end.
+    #[inline(always)]
+    fn prefetch(self, _vectors: &[[f32; LANES]], _index: usize) {}
+
     /// The first `x.len()` lanes from `x` (fewer than sixteen), zeros in the others.
     #[inline(always)]
     fn load_part(self, x: &[f32]) -> Self::V {

@@ -20,7 +20,8 @@ pub(super) fn channel_moments<S: Simd>(s: S, x: &[f32], mean: &mut [f32], m2: &m
     }
 }
 
-/// The moments of `G` vectors of channels from `first` on.
+/// The moments of `G` vectors of channels from `first` on; only the last may be cut short by the
+/// end of the row.
 #[inline(always)]
 fn group_moments<S: Simd, const G: usize>(
     s: S,
@@ -30,50 +31,47 @@ fn group_moments<S: Simd, const G: usize>(
     m2: &mut [f32],
 ) {
     let c = mean.len();
-    // Only a group of one vector may be cut short by the end of the row.
-    let columns: [_; G] =
-        std::array::from_fn(|g| first + g * LANES..(first + (g + 1) * LANES).min(c));
-    let origin: [_; G] = std::array::from_fn(|g| s.load_some(&x[columns[g].clone()]));
+    let n = s.splat((x.len() / c) as f32);
+    let end = c.min(first + G * LANES);
+    let mut origin = [s.splat(0.0); G];
+    for (origin, x) in origin.iter_mut().zip(x[first..end].chunks(LANES)) {
+        *origin = s.load_some(x);
+    }
     let mut sums = [s.splat(0.0); G];
     let mut squares = [s.splat(0.0); G];
     for row in x.chunks_exact(c) {
-        for g in 0..G {
-            let deviation = s.sub(s.load_some(&row[columns[g].clone()]), origin[g]);
+        for (g, x) in row[first..end].chunks(LANES).enumerate() {
+            let deviation = s.sub(s.load_some(x), origin[g]);
             sums[g] = s.add(sums[g], deviation);
             squares[g] = s.mul_add(deviation, deviation, squares[g]);
         }
     }
-    let n = s.splat((x.len() / c) as f32);
-    for g in 0..G {
+    let outputs = mean[first..end].chunks_mut(LANES).zip(m2[first..end].chunks_mut(LANES));
+    for (g, (mean, m2)) in outputs.enumerate() {
         let shift = s.div(sums[g], n);
-        let squares = s.neg_mul_add(sums[g], shift, squares[g]);
-        s.store_some(s.add(origin[g], shift), &mut mean[columns[g].clone()]);
-        s.store_some(s.max(s.splat(0.0), squares), &mut m2[columns[g].clone()]);
+        s.store_some(s.add(origin[g], shift), mean);
+        s.store_some(s.max(s.splat(0.0), s.neg_mul_add(sums[g], shift, squares[g])), m2);
     }
 }
 
-/// Sum over a row of `term(x)`, where `term` gives 0 for the lanes past the end.
+/// Sum over a row of what lies above `centre`, or of the squares of that.
 #[inline(always)]
-fn sum<S: Simd>(s: S, row: &[f32], term: impl Fn(S::V) -> S::V) -> f32 {
+fn sum<S: Simd, const SQUARES: bool>(s: S, row: &[f32], centre: f32) -> f32 {
     // Four sums at once hide the latency of the addition.
     let mut sums = [s.splat(0.0); 4];
+    let centre_16 = s.splat(centre);
     let (vectors, rest) = row.as_chunks::<LANES>();
-    let (fours, ones) = vectors.as_chunks::<4>();
-    for four in fours {
-        for i in 0..4 {
-            sums[i] = s.add(sums[i], term(s.load(&four[i])));
+    for four in vectors.chunks(4) {
+        for (sum, x) in sums.iter_mut().zip(four) {
+            let x = s.sub(s.load(x), centre_16);
+            *sum = if SQUARES { s.mul_add(x, x, *sum) } else { s.add(*sum, x) };
         }
-    }
-    for one in ones {
-        sums[0] = s.add(sums[0], term(s.load(one)));
     }
     let sums = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
     let mut lanes = s.to_array(sums);
-    if !rest.is_empty() {
-        let terms = s.to_array(term(s.load_part(rest)));
-        for i in 0..rest.len() {
-            lanes[i] += terms[i];
-        }
+    for (lane, x) in lanes.iter_mut().zip(rest) {
+        let x = x - centre;
+        *lane += if SQUARES { x * x } else { x };
     }
     across(lanes, |a, b| a + b)
 }
@@ -95,17 +93,14 @@ fn across(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
 pub(super) fn layer_norm<S: Simd>(s: S, x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32) {
     let c = gain.len();
     for row in x.chunks_exact_mut(c) {
-        let mean = s.splat(sum(s, row, |x| x) / c as f32);
-        let variance = sum(s, row, |x| {
-            let deviation = s.sub(x, mean);
-            s.mul(deviation, deviation)
-        }) / c as f32;
+        let mean = sum::<S, false>(s, row, 0.0) / c as f32;
+        let variance = sum::<S, true>(s, row, mean) / c as f32;
         let inverse = s.splat(1.0 / (variance + epsilon).sqrt());
-        for first in (0..c).step_by(LANES) {
-            let columns = first..c.min(first + LANES);
-            let [x, gain, bias] = [&*row, gain, bias].map(|x| s.load_some(&x[columns.clone()]));
-            let y = s.mul_add(s.mul(s.sub(x, mean), inverse), gain, bias);
-            s.store_some(y, &mut row[columns]);
+        let mean = s.splat(mean);
+        let coefficients = gain.chunks(LANES).zip(bias.chunks(LANES));
+        for (x, (gain, bias)) in row.chunks_mut(LANES).zip(coefficients) {
+            let normal = s.mul(s.sub(s.load_some(x), mean), inverse);
+            s.store_some(s.mul_add(normal, s.load_some(gain), s.load_some(bias)), x);
         }
     }
 }
@@ -130,11 +125,9 @@ pub(super) fn softmax<S: Simd>(s: S, x: &mut [f32], c: usize, scale: f32) {
             let y = maths::exp(s, s.mul(s.sub(s.load_part(rest), max), scale));
             s.store_part(y, rest);
         }
-        let inverse = s.splat(1.0 / sum(s, row, |x| x));
-        for first in (0..c).step_by(LANES) {
-            let columns = first..c.min(first + LANES);
-            let y = s.mul(s.load_some(&row[columns.clone()]), inverse);
-            s.store_some(y, &mut row[columns]);
+        let inverse = s.splat(1.0 / sum::<S, false>(s, row, 0.0));
+        for x in row.chunks_mut(LANES) {
+            s.store_some(s.mul(s.load_some(x), inverse), x);
         }
     }
 }
