@@ -128,6 +128,14 @@ impl Joiner {
         self.begun = true;
     }
 
+    /// Makes the rest that is due before the next piece at least so long, as at the end of a
+    /// paragraph.
+    pub fn rest_at_least(&mut self, rest: u64) {
+        if !self.held.is_empty() {
+            self.owed = self.owed.max(rest);
+        }
+    }
+
     /// Hands out what was held back, at most the end's share of it, and returns the length of the
     /// whole.
     pub fn finish(mut self, out: &mut Vec<f32>) -> u64 {

@@ -1,1 +1,19 @@
-//! TBD
+//! koe speaks English text with Kokoro-82M: the library behind the command line and the server.
+//!
+//! Start at [`pipeline`]: it is the one place where the text front end, the engine and the joiner
+//! meet. [`feed`] hands it text, [`speaker`] is the engine as it sees it, [`stream`] runs it on a
+//! thread; [`cli`] is one of its users. [`choice`] finds the model and the voices that a caller
+//! means, and [`config`] alone reads the environment.
+#![forbid(unsafe_code)]
+
+pub mod choice;
+pub mod cli;
+pub mod config;
+pub mod feed;
+pub mod machine;
+pub mod phonemes;
+pub mod pipeline;
+pub mod speaker;
+pub mod stream;
+pub mod timings;
+pub mod voices;

@@ -1,0 +1,303 @@
+//! The command line as typed, and which file does the work of each command.
+//!
+//! Nothing is done here: arguments are read, the environment is joined to them, and one of the
+//! files below is called. Whatever fails comes back as a [`Failure`], printed in one line, with
+//! the exit code that its kind has.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line alone prints")]
+
+mod doctor;
+mod failure;
+mod interrupt;
+mod output;
+mod phonemize;
+mod player;
+mod progress;
+mod say;
+mod source;
+mod voices;
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use koe_text::Dialect;
+
+use crate::config::{Config, VARIABLES};
+pub use failure::{Exit, Failure};
+
+/// Speak English text with Kokoro-82M
+#[derive(Debug, Parser)]
+#[command(name = "koe", disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = TOP_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Speak text to the loudspeaker, a file or a pipe
+    #[command(after_long_help = SAY_HELP)]
+    Say(SayArgs),
+    /// List the voices, and which of them are here
+    Voices(VoicesArgs),
+    /// Show how a text would be pronounced
+    #[command(after_long_help = PHONEMIZE_HELP)]
+    Phonemize(PhonemizeArgs),
+    /// Check that all is well on this machine
+    Doctor(DoctorArgs),
+    /// Download Kokoro-82M
+    Pull {
+        /// The model to download
+        #[arg(default_value = "kokoro-82m")]
+        model: String,
+    },
+    /// List the models, and where they are
+    Models,
+    /// Print what makes a shell complete koe's arguments
+    #[command(after_long_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell to complete in
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where text comes from; shared by the commands that read it.
+#[derive(Debug, Args)]
+struct TextArgs {
+    /// The text; without it and without -f, standard input is read
+    text: Vec<String>,
+    /// Read the text from a file, `-` for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "text", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// Speak every line by itself, as soon as it arrives
+    #[arg(long)]
+    lines: bool,
+    /// American (a, en-us) or British (b, en-gb) English; the voice decides otherwise
+    #[arg(short, long, value_name = "LANG")]
+    lang: Option<Lang>,
+    /// Your own pronunciations: a file of lines of WORD, a tab, PHONEMES
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    lexicon: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct SayArgs {
+    #[command(flatten)]
+    text: TextArgs,
+    /// Write to a file (.wav, .pcm or .raw), or to standard output with `-`; default is to play
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// The format, where the file's name does not tell [wav, pcm]; standard output has pcm
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    format: Option<koe_audio::Format>,
+    /// A voice, or a mix as af_bella(2)+af_sky(1); see `koe voices`
+    #[arg(short, long)]
+    voice: Option<String>,
+    /// The pace: 0.25 to 4 times the voice's own
+    #[arg(short, long, default_value = "1", value_parser = speed)]
+    speed: f32,
+    /// The text is phonemes, as `koe phonemize` prints them
+    #[arg(long)]
+    phonemes: bool,
+    /// Write the times of the words to a .json, .srt or .vtt file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    timings: Option<PathBuf>,
+    /// kokoro-82m, builtin, or a folder with a Kokoro checkpoint
+    #[arg(short, long, value_hint = ValueHint::DirPath)]
+    model: Option<String>,
+    /// Chooses the noise in the voice: the same seed gives the same file
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many threads compute [default: as many as the machine runs at once]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Say nothing on standard error unless it fails
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct VoicesArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// kokoro-82m, builtin, or a folder with a Kokoro checkpoint
+    #[arg(short, long, value_hint = ValueHint::DirPath)]
+    model: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct PhonemizeArgs {
+    #[command(flatten)]
+    text: TextArgs,
+    /// As JSON, with the words, where they stand in the text, and remarks
+    #[arg(long)]
+    json: bool,
+    /// List the phonemes that Kokoro knows, and do nothing else
+    #[arg(long, conflicts_with_all = ["text", "file", "json"])]
+    alphabet: bool,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which English, as people name it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Lang {
+    /// American English
+    #[value(name = "a", aliases = ["en-us", "en", "en_US", "american"])]
+    American,
+    /// British English
+    #[value(name = "b", aliases = ["en-gb", "en_GB", "british"])]
+    British,
+}
+
+impl From<Lang> for Dialect {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::American => Self::American,
+            Lang::British => Self::British,
+        }
+    }
+}
+
+fn speed(text: &str) -> Result<f32, String> {
+    let speed: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match (0.25..=4.0).contains(&speed) {
+        true => Ok(speed),
+        false => Err("must be from 0.25 to 4".to_owned()),
+    }
+}
+
+fn format(name: &str) -> Result<koe_audio::Format, String> {
+    koe_audio::Format::named(name).ok_or_else(|| {
+        let names: Vec<_> = koe_audio::Format::ALL.iter().map(|format| format.name()).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+const TOP_HELP: &str = "\
+Examples:
+  koe say \"Good morning.\"                  speak now
+  koe say -f book.txt -o book.wav          make a file
+  echo \"It is ready.\" | koe say            speak what comes through a pipe
+  koe voices                               what voices there are
+  koe pull                                 get Kokoro-82M, once
+
+Each command has more: koe say --help";
+
+const SAY_HELP: &str = "\
+Examples:
+  koe say \"Good morning.\"
+  koe say -v bm_george -s 1.2 \"Mind the gap.\"
+  koe say -v \"af_bella(2)+af_sky(1)\" \"Two parts Bella, one part Sky.\"
+  koe say -f book.txt -o book.wav --timings book.srt
+  koe say -o - \"To a pipe.\" | aplay -f S16_LE -r 24000 -c 1
+  tail -f notes.log | koe say --lines
+  koe say \"Wait. [pause:1.5s] Now. Say [tomato](/təmˈɑːtQ/).\"
+  koe phonemize \"Hello.\" | koe say --phonemes
+
+Standard output carries raw signed 16-bit little-endian samples, mono, 24,000 a second,
+unless --format says otherwise. A file appears under its name only when it is complete.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 model or voice not installed, 130 interrupted.";
+
+const PHONEMIZE_HELP: &str = "\
+Examples:
+  koe phonemize \"I read it, you read it.\"
+  koe phonemize --json -f chapter.txt
+  koe phonemize --lang b \"tomato\"
+
+Every line printed is what the model is given at once.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  bash:  koe completions bash > ~/.local/share/bash-completion/completions/koe
+  zsh:   koe completions zsh > \"${fpath[1]}/_koe\"
+  fish:  koe completions fish > ~/.config/fish/completions/koe.fish";
+
+/// Runs koe with these arguments, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let config = Config::from_env();
+    let cli = match command(&config).try_get_matches_from(arguments) {
+        Ok(matches) => <Cli as clap::FromArgMatches>::from_arg_matches(&matches),
+        Err(error) => Err(error),
+    };
+    let outcome = match cli {
+        Ok(cli) => dispatch(cli.command, &config),
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // Help into a pipe that closed early is no failure.
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if let Some(message) = failure.message {
+                eprintln!("koe: {message}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// The parser, with what is known only at run time.
+fn command(config: &Config) -> clap::Command {
+    let isa = config.isa.unwrap_or_else(koe_engine::Isa::detect);
+    let version =
+        format!("{} ({}-{})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, isa.name());
+    let variables = VARIABLES.iter().map(|(name, use_)| format!("  {name:22} {use_}\n"));
+    let help = format!("{TOP_HELP}\n\nEnvironment:\n{}", variables.collect::<String>());
+    Cli::command().version(version).after_long_help(help)
+}
+
+fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
+    // `doctor` shows what is wrong with the environment, and completions do not care.
+    let checked = match config.problems.is_empty() {
+        true => Ok(config),
+        false => Err(Failure::usage(config.problems.join("; "))),
+    };
+    match command {
+        Command::Say(args) => say::run(args, checked?),
+        Command::Voices(args) => voices::run(&args, checked?),
+        Command::Phonemize(args) => phonemize::run(args),
+        Command::Doctor(args) => doctor::run(&args, config),
+        Command::Pull { model: _ } | Command::Models => Err(Failure::failed(
+            "not built yet: put Kokoro-82M into a folder and name it in KOKORO_MODEL_DIR",
+        )),
+        Command::Completions { shell } => completions(shell, config),
+    }
+}
+
+fn completions(shell: clap_complete::Shell, config: &Config) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(config), "koe", &mut script);
+    output::print(&String::from_utf8_lossy(&script))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        command(&Config::default()).debug_assert();
+    }
+
+    #[test]
+    fn speeds_outside_the_range_are_refused() {
+        assert_eq!((speed("0.25"), speed("4")), (Ok(0.25), Ok(4.0)));
+        for wrong in ["0.24", "4.01", "nan", "inf", "-1", "fast", ""] {
+            assert!(speed(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Ctrl-C, and the signals that mean the same: the first stops the work cleanly, the second at
+//! once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Exit, Failure};
+
+/// What is called on the first signal.
+type Stop = Box<dyn Fn() + Send>;
+
+/// The process's handler of signals.
+#[derive(Clone, Default)]
+pub(super) struct Interrupt {
+    stop: Arc<Mutex<Option<Stop>>>,
+    happened: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Takes over the signals. Until [`Interrupt::on_signal`] says what to do, one ends the
+    /// process.
+    pub(super) fn install() -> Result<Self, Failure> {
+        let interrupt = Self::default();
+        let handler = interrupt.clone();
+        ctrlc::set_handler(move || {
+            let first = !handler.happened.swap(true, Ordering::SeqCst);
+            let stop = handler.stop.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*stop {
+                Some(stop) if first => stop(),
+                _ => std::process::exit(Exit::Interrupted as i32),
+            }
+        })
+        .map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
+        Ok(interrupt)
+    }
+
+    /// Calls `stop` on the first signal; the caller then ends by itself.
+    pub(super) fn on_signal(&self, stop: impl Fn() + Send + 'static) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
+    }
+
+    /// Whether there was one.
+    pub(super) fn happened(&self) -> bool {
+        self.happened.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,154 @@
+//! What the environment says. The only file that reads it: everything else is handed values.
+//!
+//! Reading it opens no file and loads no model. A variable that cannot be understood is a problem,
+//! never ignored; all problems are told at once.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use koe_engine::Isa;
+
+/// The environment's part of the configuration; the command line goes before it.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `KOKORO_MODEL`: what `--model` takes.
+    pub model: Option<String>,
+    /// `KOKORO_MODEL_DIR`: the folder of Kokoro-82M, where it is not in the usual cache.
+    pub model_dir: Option<PathBuf>,
+    /// `KOKORO_VOICE`: what `--voice` takes.
+    pub voice: Option<String>,
+    /// `KOKORO_THREADS`: threads that compute.
+    pub threads: Option<NonZeroUsize>,
+    /// `KOKORO_ISA`: the instruction set to compute with, instead of the best.
+    pub isa: Option<Isa>,
+    /// `KOKORO_CACHE_DIR`, or `koe` in the user's cache folder: packed weights.
+    pub cache: PathBuf,
+    /// Where Hugging Face's tools keep models: `HF_HUB_CACHE`, `HF_HOME/hub`, or `huggingface/hub`
+    /// in the user's cache folder.
+    pub hub: PathBuf,
+    /// `PATH`, to look for players in.
+    pub path: OsString,
+    /// What could not be understood, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// The variables read here, and what they are for: the source of the help text.
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("KOKORO_MODEL", "like --model: kokoro-82m, builtin or a folder"),
+    ("KOKORO_MODEL_DIR", "the folder of Kokoro-82M, if not in the Hugging Face cache"),
+    ("KOKORO_VOICE", "like --voice"),
+    ("KOKORO_THREADS", "like --threads"),
+    ("KOKORO_ISA", "instruction set: scalar, avx2, avx512, neon (default: the best)"),
+    ("KOKORO_CACHE_DIR", "where packed weights are kept (default: ~/.cache/koe)"),
+    ("HF_HOME, HF_HUB_CACHE", "where Hugging Face's tools keep models"),
+];
+
+impl Config {
+    /// Reads the environment of this process.
+    pub fn from_env() -> Self {
+        Self::read(&|name| std::env::var_os(name))
+    }
+
+    /// Reads variables from `get`; an empty one counts as absent.
+    pub fn read(get: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let mut problems = Vec::new();
+        let raw = |name: &str| get(name).filter(|value| !value.is_empty());
+        let path = |name: &str| raw(name).map(PathBuf::from);
+        let text = |name: &str, problems: &mut Vec<String>| {
+            let text = raw(name).map(OsString::into_string).transpose();
+            text.unwrap_or_else(|_| {
+                problems.push(format!("{name} is not UTF-8"));
+                None
+            })
+        };
+        let threads = text("KOKORO_THREADS", &mut problems).and_then(|value| {
+            let threads = value.parse();
+            if threads.is_err() {
+                problems.push(format!("KOKORO_THREADS is {value:?}, needed a number from 1"));
+            }
+            threads.ok()
+        });
+        let isa = text("KOKORO_ISA", &mut problems).and_then(|value| match Isa::named(&value) {
+            Ok(isa) => Some(isa),
+            Err(error) => {
+                problems.push(format!("KOKORO_ISA: {error}"));
+                None
+            }
+        });
+        let user_cache = user_cache(&path);
+        let hub = path("HF_HUB_CACHE")
+            .or_else(|| path("HF_HOME").map(|home| home.join("hub")))
+            .unwrap_or_else(|| {
+                // Hugging Face's tools use ~/.cache on every system.
+                let xdg = path("XDG_CACHE_HOME");
+                let home = path("HOME").or_else(|| path("USERPROFILE"));
+                let base = xdg.or_else(|| home.map(|home| home.join(".cache")));
+                base.unwrap_or_else(|| user_cache.clone()).join("huggingface/hub")
+            });
+        Self {
+            model: text("KOKORO_MODEL", &mut problems),
+            model_dir: path("KOKORO_MODEL_DIR"),
+            voice: text("KOKORO_VOICE", &mut problems),
+            threads,
+            isa,
+            cache: path("KOKORO_CACHE_DIR").unwrap_or_else(|| user_cache.join("koe")),
+            hub,
+            path: raw("PATH").unwrap_or_default(),
+            problems,
+        }
+    }
+}
+
+/// The folder that the system sets aside for caches, or the temporary one where there is no home.
+fn user_cache(path: &dyn Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let home = || path("HOME").map(|home| home.join(".cache"));
+    let found = if cfg!(target_os = "macos") {
+        path("HOME").map(|home| home.join("Library/Caches"))
+    } else if cfg!(windows) {
+        path("LOCALAPPDATA")
+    } else {
+        // A relative XDG path is to be ignored, says its specification.
+        path("XDG_CACHE_HOME").filter(|cache| cache.is_absolute()).or_else(home)
+    };
+    found.unwrap_or_else(std::env::temp_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        Config::read(&|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let config = config(&[("KOKORO_THREADS", "0"), ("KOKORO_ISA", "mmx")]);
+        assert_eq!(config.problems.len(), 2, "{:?}", config.problems);
+        assert!(config.problems[0].contains("KOKORO_THREADS is \"0\""));
+        assert!(config.problems[1].contains("mmx"));
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_absent() {
+        let config = config(&[("KOKORO_THREADS", ""), ("KOKORO_VOICE", "")]);
+        assert!(config.problems.is_empty() && config.voice.is_none() && config.threads.is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn folders_follow_the_conventions() {
+        let home = config(&[("HOME", "/h")]);
+        assert_eq!(home.cache, PathBuf::from("/h/.cache/koe"));
+        assert_eq!(home.hub, PathBuf::from("/h/.cache/huggingface/hub"));
+        let xdg = config(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("HF_HOME", "/f")]);
+        assert_eq!(xdg.cache, PathBuf::from("/x/koe"));
+        assert_eq!(xdg.hub, PathBuf::from("/f/hub"));
+        let own = config(&[("KOKORO_CACHE_DIR", "/c"), ("HF_HUB_CACHE", "/u"), ("HF_HOME", "/f")]);
+        assert_eq!((own.cache, own.hub), (PathBuf::from("/c"), PathBuf::from("/u")));
+    }
+}

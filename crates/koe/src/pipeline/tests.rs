@@ -1,0 +1,225 @@
+//! The pipeline and its stream with an engine whose every sample is known.
+
+use super::fake::{Fake, LETTER, MARK, Trouble};
+use super::*;
+use crate::feed::{Cut, from_reader, from_text};
+use crate::stream::Stream;
+
+const FRAME: u64 = FRAME_SAMPLES as u64;
+
+/// Everything that came out, joined.
+#[derive(Default)]
+struct Heard {
+    samples: Vec<f32>,
+    spoken: Vec<Spoken>,
+    summary: Summary,
+}
+
+fn settings() -> Settings {
+    Settings { phonemes: true, ..Settings::default() }
+}
+
+fn listen(text: &str, settings: &Settings, fake: Fake) -> Result<Heard, Error> {
+    let mut heard = Heard::default();
+    let feed = from_reader("text", text.as_bytes(), Cut::Paragraphs);
+    let mut fake = fake;
+    let listener = &mut |event| {
+        if let Event::Sound(block) = event {
+            assert_eq!(block.start, heard.samples.len() as u64, "blocks follow one another");
+            heard.samples.extend(block.samples);
+            heard.spoken.extend(block.spoken);
+        }
+        ControlFlow::Continue(())
+    };
+    heard.summary = speak(feed, settings, &mut fake, &Cancel::new(), listener)?;
+    Ok(heard)
+}
+
+/// Whether the middle of `range` sounds.
+fn sounds(samples: &[f32], range: Range<u64>) -> bool {
+    let middle = (range.start + range.end) as usize / 2;
+    samples[middle - 50..middle + 50].iter().any(|sample| sample.abs() > 0.1)
+}
+
+#[test]
+fn words_point_into_the_text_and_sound_when_they_say() {
+    let text = "abc de.\nfab, (cab).\n\n  bed";
+    let heard = listen(text, &settings(), Fake::default()).unwrap();
+    let words: Vec<&TimedWord> = heard.spoken.iter().flat_map(|spoken| &spoken.words).collect();
+    let texts: Vec<&str> = words.iter().map(|word| &text[word.span.clone()]).collect();
+    assert_eq!(texts, ["abc", "de", "fab", "cab", "bed"]);
+    for (word, text) in words.iter().zip(texts) {
+        let length = word.samples.end - word.samples.start;
+        assert_eq!(length, text.len() as u64 * u64::from(LETTER) * FRAME);
+        assert!(sounds(&heard.samples, word.samples.clone()));
+        // A letter's first and last millisecond sound, and the sample before and after do not.
+        let (start, end) = (word.samples.start as usize, word.samples.end as usize);
+        let peak = |range: Range<usize>| {
+            heard.samples[range].iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()))
+        };
+        assert!(peak(start..start + 120) > 0.01 && peak(end - 120..end) > 0.01);
+        assert!(peak(start.saturating_sub(120)..start) < 0.001 && peak(end..end + 120) < 0.001);
+    }
+    assert_eq!(heard.summary.chunks, 3);
+    assert_eq!(heard.summary.samples, heard.samples.len() as u64);
+    assert_eq!(heard.summary.text_bytes, text.len() as u64);
+}
+
+#[test]
+fn the_rest_between_chunks_is_that_of_the_punctuation() {
+    let rests = Rests::default();
+    for (text, rest) in [
+        ("abc.\ndef.", rests.sentence),
+        ("abc,\ndef.", rests.clause),
+        ("abc.\n\ndef.", rests.paragraph),
+    ] {
+        for speed in [1.0, 2.0, 0.5] {
+            let settings = Settings { speed, ..settings() };
+            let heard = listen(text, &settings, Fake::default()).unwrap();
+            let gap = heard.spoken[1].words[0].samples.start - heard.spoken[0].words[0].samples.end;
+            assert_eq!(gap, koe_audio::samples_in(rest.div_f32(speed)), "{text:?} at {speed}");
+        }
+    }
+}
+
+#[test]
+fn a_long_line_is_cut_and_no_letter_lost() {
+    let text = "abc def ".repeat(100);
+    let heard = listen(&text, &settings(), Fake::default()).unwrap();
+    let words: usize = heard.spoken.iter().map(|spoken| spoken.words.len()).sum();
+    assert_eq!(words, 200);
+    let sounding = heard.samples.iter().filter(|sample| sample.abs() > 0.01).count() as f64;
+    let letters = 600.0 * f64::from(LETTER) * FRAME as f64;
+    assert!((sounding / letters - 1.0).abs() < 0.03, "{sounding} of {letters}");
+}
+
+#[test]
+fn times_stay_exact_over_thousands_of_chunks() {
+    let text = "abc.\n".repeat(3000);
+    let heard = listen(&text, &settings(), Fake::default()).unwrap();
+    assert_eq!(heard.spoken.len(), 3000);
+    let first = heard.spoken[0].words[0].samples.start;
+    let step = 3 * u64::from(LETTER) * FRAME + koe_audio::samples_in(Rests::default().sentence);
+    for (i, spoken) in heard.spoken.iter().enumerate() {
+        assert_eq!(spoken.words[0].samples.start, first + i as u64 * step);
+    }
+}
+
+#[test]
+fn punctuation_within_a_chunk_keeps_the_models_own_pause() {
+    let heard = listen("abc, def.", &settings(), Fake::default()).unwrap();
+    let words = &heard.spoken[0].words;
+    assert_eq!(words[1].samples.start - words[0].samples.end, 2 * u64::from(MARK) * FRAME);
+}
+
+#[test]
+fn the_same_seed_makes_the_same_samples_and_another_one_others() {
+    let samples = |seed| {
+        let settings = Settings { seed, ..settings() };
+        listen("abc def.", &settings, Fake::default()).unwrap().samples
+    };
+    assert!(samples(1) == samples(1));
+    assert!(samples(1) != samples(2));
+}
+
+#[test]
+fn what_cannot_be_spoken_is_an_error_and_never_left_out() {
+    let error = |text: &str, fake| listen(text, &settings(), fake).err().expect("an error");
+    assert!(matches!(error("", Fake::default()), Error::Empty));
+    assert!(matches!(error(" \n\n\t ", Fake::default()), Error::Empty));
+    assert!(matches!(error("… — !", Fake::default()), Error::Unspeakable));
+    match error("abc.\n\nde gag", Fake::default()) {
+        Error::UnknownSymbols { symbols, span } => {
+            assert_eq!((&*symbols, span), (&['g', 'g'][..], 6..12));
+        }
+        other => panic!("{other}"),
+    }
+    let trouble = |trouble| Fake { trouble: Some((1, trouble)), ..Fake::default() };
+    for kind in [Trouble::NotANumber, Trouble::WrongDurations] {
+        assert!(matches!(error("abc.\ndef.", trouble(kind)), Error::BrokenSound(_)));
+    }
+}
+
+#[test]
+fn a_reader_that_fails_midway_is_an_error() {
+    let feed = from_reader("x", &b"abc.\n\n\xff"[..], Cut::Paragraphs);
+    let listener = &mut |_| ControlFlow::Continue(());
+    let outcome = speak(feed, &settings(), &mut Fake::default(), &Cancel::new(), listener);
+    assert!(matches!(outcome, Err(Error::Feed(feed::Error::NotUtf8 { offset: 6, .. }))));
+}
+
+#[test]
+fn a_listener_that_goes_away_stops_the_work_at_once() {
+    let fake = Fake::default();
+    let calls = fake.calls.clone();
+    let mut fake = fake;
+    let feed = from_text("abc.\n".repeat(1000));
+    let listener = &mut |_| ControlFlow::Break(());
+    let outcome = speak(feed, &settings(), &mut fake, &Cancel::new(), listener);
+    assert!(matches!(outcome, Err(Error::Cancelled)));
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_stream_gives_the_same_sound_as_the_calling_thread() {
+    let text = "abc de.\nfab, cab.\n\nbed";
+    let direct = listen(text, &settings(), Fake::default()).unwrap();
+    let mut stream = Stream::start(
+        from_reader("x", text.as_bytes(), Cut::Paragraphs),
+        settings(),
+        Box::new(Fake::default()),
+    );
+    let mut samples = Vec::new();
+    for event in stream.by_ref() {
+        if let Event::Sound(block) = event {
+            samples.extend(block.samples);
+        }
+    }
+    assert!(samples == direct.samples);
+    assert_eq!(stream.outcome().unwrap(), direct.summary);
+}
+
+#[test]
+fn a_stream_works_ahead_by_its_queue_and_no_further() {
+    let fake = Fake::default();
+    let calls = fake.calls.clone();
+    let mut stream = Stream::start(from_text("abc.\n".repeat(1000)), settings(), Box::new(fake));
+    stream.next();
+    drop(stream);
+    // The thread still ends by itself; whatever it did by then is bounded: what was taken, what
+    // was queued, and one in each hand.
+    assert!(calls.load(std::sync::atomic::Ordering::Relaxed) <= 1 + 2 + 2);
+}
+
+#[test]
+fn a_stopped_stream_ends_even_while_it_waits_for_text() {
+    /// Never has a text.
+    struct Never(std::sync::mpsc::Receiver<()>);
+    impl Iterator for Never {
+        type Item = Result<Segment, feed::Error>;
+        fn next(&mut self) -> Option<Self::Item> {
+            let _ = self.0.recv();
+            None
+        }
+    }
+    let (keep, never) = std::sync::mpsc::channel();
+    let mut stream = Stream::start(Never(never), settings(), Box::new(Fake::default()));
+    let stopper = stream.stopper();
+    let stop = std::thread::spawn(move || stopper.stop());
+    assert!(stream.next().is_none());
+    assert!(matches!(stream.outcome(), Err(Error::Cancelled)));
+    stop.join().unwrap();
+    drop(keep);
+}
+
+#[test]
+fn a_panic_in_the_engine_is_an_error_after_the_sound_before_it() {
+    let fake = Fake { trouble: Some((1, Trouble::Panic)), ..Fake::default() };
+    let mut stream = Stream::start(from_text("abc.\ndef.".into()), settings(), Box::new(fake));
+    assert!(matches!(stream.next(), Some(Event::Sound(_))));
+    assert!(stream.next().is_none());
+    match stream.outcome() {
+        Err(Error::Panicked(reason)) => assert_eq!(reason, "the fake engine panics"),
+        other => panic!("{other:?}"),
+    }
+}
