@@ -2,13 +2,17 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a command-line tool")]
 
+mod letters;
 mod reference;
+mod tidy;
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (chore, rest) = args.split_first().map_or(("", &[][..]), |(c, r)| (c.as_str(), r));
     let done: Result<(), Box<dyn std::error::Error>> = match chore {
+        "letters" => letters::run(rest).map_err(Into::into),
         "reference" => reference::run(rest).map_err(Into::into),
+        "tidy" => tidy::run().map_err(Into::into),
         _ => {
             eprintln!("no such chore: {chore:?}");
             return std::process::ExitCode::from(2);
