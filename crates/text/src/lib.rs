@@ -4,14 +4,27 @@
 //! symbol keeps the byte span of the caller's text that it came from.
 #![forbid(unsafe_code)]
 
+mod chunk;
+mod clean;
+pub(crate) mod english;
 pub(crate) mod letters;
+mod mapped;
+mod markup;
+mod normalize;
 pub mod phoneme;
-mod stand_in;
+mod segment;
+mod speak;
 
+pub use english::{UserLexicon, UserLexiconError};
+pub use markup::MAX_PAUSE;
 pub use phoneme::{
     ALPHABET, Boundary, Chunk, Dialect, Note, NoteKind, Phonemes, Piece, Span, Word, is_symbol,
 };
-pub use stand_in::UserLexicon;
+
+use chunk::Chunker;
+use segment::{Segment, Segments, segments};
+use speak::speak;
+use std::collections::VecDeque;
 
 /// How a text is to be spoken and cut.
 #[derive(Clone, Copy, Debug)]
@@ -48,25 +61,132 @@ impl Default for Limits {
 /// The iterator is lazy, sentence by sentence: an hour of text starts at once, and memory does not
 /// grow with its length.
 pub fn pieces<'a>(text: &'a str, options: &Options<'a>) -> Pieces<'a> {
-    Pieces { _text: text, _options: *options }
+    Pieces {
+        text,
+        options: *options,
+        segments: segments(text),
+        chunker: Chunker::new(options.limits),
+        notes: VecDeque::new(),
+        ready: VecDeque::new(),
+        is_done: false,
+    }
 }
 
 /// The iterator that [`pieces`] returns.
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
-    _text: &'a str,
-    _options: Options<'a>,
+    text: &'a str,
+    options: Options<'a>,
+    segments: Segments<'a>,
+    chunker: Chunker,
+    /// Remarks on text that no chunk given so far has reached.
+    notes: VecDeque<Note>,
+    ready: VecDeque<Piece>,
+    is_done: bool,
 }
 
 impl Iterator for Pieces<'_> {
     type Item = Piece;
 
     fn next(&mut self) -> Option<Piece> {
-        None
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(piece);
+            }
+            if self.is_done {
+                return None;
+            }
+            self.advance();
+        }
+    }
+}
+
+impl Pieces<'_> {
+    /// Takes in one more segment of the text.
+    fn advance(&mut self) {
+        match self.segments.next() {
+            Some(Segment::Sentence(sentence)) => {
+                let Options { dialect, lexicon, .. } = self.options;
+                let ends_paragraph = sentence.end == Boundary::Paragraph;
+                let mut line = speak(self.text, sentence, dialect, lexicon);
+                self.notes.extend(line.notes.drain(..));
+                self.chunker.push(line);
+                self.give(ends_paragraph);
+            }
+            Some(Segment::Pause { length, span }) => {
+                self.give(true);
+                self.ready.push_back(Piece::Pause { length, span });
+            }
+            None => {
+                self.give(true);
+                self.is_done = true;
+            }
+        }
+    }
+
+    /// Readies the chunks that are complete, each behind the notes about its text.
+    fn give(&mut self, flush: bool) {
+        while let Some(chunk) = self.chunker.take(flush) {
+            let end = chunk.spans.last().map_or(0, |span| span.end);
+            while let Some(note) = self.notes.pop_front_if(|note| note.span.start < end) {
+                self.ready.push_back(Piece::Note(note));
+            }
+            self.ready.push_back(Piece::Speech(chunk));
+        }
+        if flush {
+            self.ready.extend(self.notes.drain(..).map(Piece::Note));
+        }
     }
 }
 
 /// The phonemes of the whole of `text` at once. Pauses asked for in markup are left out.
-pub fn phonemize(_text: &str, _dialect: Dialect, _lexicon: &UserLexicon) -> Phonemes {
-    Phonemes::default()
+pub fn phonemize(text: &str, dialect: Dialect, lexicon: &UserLexicon) -> Phonemes {
+    let mut all = Phonemes::default();
+    for segment in segments(text) {
+        let Segment::Sentence(sentence) = segment else { continue };
+        let line = speak(text, sentence, dialect, lexicon);
+        all.notes.extend(line.notes);
+        if let (Some(last), Some(next)) = (all.spans.last(), line.spans.first()) {
+            let gap = last.end.min(next.start)..next.start;
+            all.symbols.push(' ');
+            all.spans.push(gap);
+        }
+        let offset = all.spans.len();
+        all.symbols.extend(line.symbols);
+        all.spans.extend(line.spans);
+        all.words.extend(line.words.into_iter().map(|word| Word {
+            span: word.span,
+            symbols: word.symbols.start + offset..word.symbols.end + offset,
+        }));
+    }
+    all
+}
+
+/// What the port of misaki alone says of `text`, neither cleaned, normalised nor cut into sentences.
+/// For comparing it with the reference, in `tests/agreement.rs` and `cargo xtask agreement`.
+#[doc(hidden)]
+pub fn phonemize_as_misaki(text: &str, dialect: Dialect) -> String {
+    let mut all = String::new();
+    for token in english::English::get(dialect).phonemize(text, &[], &UserLexicon::default()) {
+        all.push_str(&token.phonemes);
+        all.push_str(if token.space_after { " " } else { "" });
+    }
+    all
+}
+
+/// `text` as it is read aloud: markup gone, times, dates, units and signs in words. For showing to
+/// people; [`pieces`] does this by itself.
+pub fn normalize(text: &str, dialect: Dialect, lexicon: &UserLexicon) -> String {
+    let mut all = String::new();
+    for segment in segments(text) {
+        let Segment::Sentence(sentence) = segment else { continue };
+        let clean = clean::clean(text, sentence.span, &sentence.inlines);
+        let normal = normalize::normalize(clean, dialect, &|word| lexicon.lookup(word).is_some());
+        if !normal.mapped.text.is_empty() {
+            all.push_str(&normal.mapped.text);
+            all.push_str(if sentence.end == Boundary::Paragraph { "\n\n" } else { " " });
+        }
+    }
+    all.truncate(all.trim_end().len());
+    all
 }

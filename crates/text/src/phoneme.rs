@@ -130,6 +130,8 @@ pub enum NoteKind {
     Spelled,
     /// The target of a Markdown link; only the text of the link is spoken.
     LinkTarget,
+    /// The mark of a footnote, which is for the eye; it was skipped.
+    Footnote,
 }
 
 #[cfg(test)]

@@ -1,0 +1,217 @@
+//! Runs of phonemes that the model can take, cut where a speaker would rest.
+//!
+//! Sentences come in, chunks go out: close to the wished length, never above the limit. Looks only
+//! at symbols; what the words mean is settled.
+//!
+//! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
+//! a word that opens a phrase, between words, and, if a word is longer than the model's window,
+//! anywhere. Of equal places the one closest to the wished length wins. Closing quotes and brackets
+//! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
+//! voices speak very short chunks badly.
+
+use crate::Limits;
+use crate::phoneme::{Boundary, Chunk, Span, Word};
+use crate::speak::Line;
+
+/// Kokoro clips or slurs chunks shorter than this, about one second; they are joined with a
+/// neighbour where the paragraph has one.
+const MIN_SYMBOLS: usize = 20;
+
+/// Gathers sentences and gives chunks.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunker {
+    limits: Limits,
+    /// No chunk has been given yet.
+    is_first: bool,
+    /// What is not yet given; the fields are those of [`Line`].
+    symbols: Vec<char>,
+    spans: Vec<Span>,
+    words: Vec<Word>,
+    phrases: Vec<usize>,
+    /// What stands behind all that was pushed.
+    end: Boundary,
+}
+
+/// How good a place is to end a chunk, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Sentence,
+    Colon,
+    Comma,
+    Phrase,
+    Word,
+    InsideWord,
+}
+
+impl Chunker {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let max = limits.max.max(1);
+        let limits =
+            Limits { first: limits.first.clamp(1, max), target: limits.target.clamp(1, max), max };
+        Chunker {
+            limits,
+            is_first: true,
+            symbols: Vec::new(),
+            spans: Vec::new(),
+            words: Vec::new(),
+            phrases: Vec::new(),
+            end: Boundary::Sentence,
+        }
+    }
+
+    /// Takes in a sentence. One without a word adds nothing but its end: there is nothing to say.
+    pub(crate) fn push(&mut self, line: Line) {
+        self.end = line.end;
+        if line.words.is_empty() {
+            return;
+        }
+        if let (Some(last), Some(next)) = (self.spans.last(), line.spans.first()) {
+            let gap = last.end.min(next.start)..next.start;
+            self.symbols.push(' ');
+            self.spans.push(gap);
+        }
+        let offset = self.symbols.len();
+        self.symbols.extend(line.symbols);
+        self.spans.extend(line.spans);
+        self.phrases.extend(line.phrases.into_iter().map(|at| at + offset));
+        self.words.extend(line.words.into_iter().map(|mut word| {
+            word.symbols.start += offset;
+            word.symbols.end += offset;
+            word
+        }));
+    }
+
+    /// The next chunk, if there is enough for it; with `flush`, also what is left.
+    pub(crate) fn take(&mut self, flush: bool) -> Option<Chunk> {
+        let n_symbols = self.symbols.len();
+        if n_symbols == 0 {
+            return None;
+        }
+        let wish = if self.is_first { self.limits.first } else { self.limits.target };
+        let fits = (wish + wish / 2).min(self.limits.max);
+        if n_symbols <= fits {
+            return flush.then(|| self.cut(n_symbols, self.end));
+        }
+        let (at, place) = self.place(wish, flush);
+        let boundary = match place {
+            Place::Sentence => Boundary::Sentence,
+            Place::Colon | Place::Comma => Boundary::Clause,
+            Place::Phrase | Place::Word | Place::InsideWord => Boundary::Word,
+        };
+        Some(self.cut(at, boundary))
+    }
+
+    /// Where to end the next chunk. More is there than fits the wish.
+    fn place(&self, wish: usize, flush: bool) -> (usize, Place) {
+        let max = self.limits.max;
+        let shortest = MIN_SYMBOLS.min(wish / 2).max(1);
+        let n_symbols = self.symbols.len();
+        // Rounds of ever humbler wishes: the worst place that is good enough, and how far from the
+        // start a place may be.
+        let rounds = [
+            (Place::Sentence, shortest, wish + wish / 2),
+            (Place::Colon, wish / 3, wish + wish / 2),
+            (Place::Comma, wish / 3, wish + wish / 2),
+            (Place::Comma, shortest, wish * 2),
+            (Place::Phrase, wish / 2, wish + wish / 2),
+            (Place::Word, wish / 2, wish + wish / 2),
+            (Place::Word, 1, wish * 2),
+            (Place::Word, 1, max),
+            (Place::InsideWord, 1, max),
+        ];
+        let last = max.min(n_symbols - 1);
+        let places: Vec<(usize, Place)> =
+            (1..=last).filter_map(|at| self.place_at(at).map(|place| (at, place))).collect();
+        for may_leave_crumbs in [false, true] {
+            for (worst, from, to) in rounds {
+                let fits = |at: usize| {
+                    (from.max(1)..=to.min(max)).contains(&at)
+                        && (may_leave_crumbs
+                            || !flush
+                            || n_symbols - at > MIN_SYMBOLS.min(wish / 2))
+                };
+                let best = places
+                    .iter()
+                    .filter(|&&(at, place)| place <= worst && fits(at))
+                    .min_by_key(|&&(at, _)| at.abs_diff(wish));
+                if let Some(&best) = best {
+                    return best;
+                }
+            }
+        }
+        (self.anywhere(wish.min(max)), Place::InsideWord)
+    }
+
+    /// What kind of place lies before symbol `at`, if a chunk can end there.
+    fn place_at(&self, at: usize) -> Option<Place> {
+        let is_space = self.symbols[at] == ' ';
+        if !is_space && !matches!(self.symbols[at - 1], '—' | '…') {
+            return None;
+        }
+        // A dash or dots with a quote or stop behind them do not end there.
+        if !is_space
+            && !self.symbols[at].is_alphabetic()
+            && !matches!(self.symbols[at], 'ˈ' | 'ˌ' | '“' | '(')
+        {
+            return None;
+        }
+        let before = self.symbols[..at].iter().rev().find(|s| !matches!(s, '”' | '"' | ')'))?;
+        let next_word = self.words.partition_point(|word| word.symbols.end <= at);
+        if self.words.get(next_word).is_some_and(|word| word.symbols.start < at) {
+            return Some(Place::InsideWord);
+        }
+        Some(match before {
+            '.' | '!' | '?' | '…' => Place::Sentence,
+            ':' | ';' | '—' => Place::Colon,
+            ',' => Place::Comma,
+            _ if self.phrases.binary_search(&(at + 1)).is_ok() => Place::Phrase,
+            _ => Place::Word,
+        })
+    }
+
+    /// A cut near `at` in the middle of a word, but never between a sound and its marks.
+    fn anywhere(&self, at: usize) -> usize {
+        let belongs_to_next = |symbol: char| matches!(symbol, 'ˈ' | 'ˌ' | '“' | '(');
+        let belongs_to_last = |symbol: char| {
+            matches!(symbol, '\u{303}' | 'ː' | 'ʰ' | 'ʲ' | '↓' | '→' | '↗' | '↘')
+                || !symbol.is_alphabetic() && !belongs_to_next(symbol)
+        };
+        let good = |&at: &usize| {
+            !belongs_to_last(self.symbols[at]) && !belongs_to_next(self.symbols[at - 1])
+        };
+        (1..=at).rev().take(MIN_SYMBOLS).find(good).unwrap_or(at)
+    }
+
+    /// Gives the first `at` symbols and forgets them, with the space behind them.
+    fn cut(&mut self, at: usize, end: Boundary) -> Chunk {
+        self.is_first = false;
+        let n_given = at;
+        let n_gone = at + self.symbols[at..].iter().take_while(|&&symbol| symbol == ' ').count();
+        let mut chunk = Chunk {
+            symbols: self.symbols[..n_given].iter().collect(),
+            spans: self.spans[..n_given].to_vec(),
+            words: Vec::new(),
+            end,
+        };
+        self.symbols.drain(..n_gone);
+        self.spans.drain(..n_gone);
+        let n_whole = self.words.partition_point(|word| word.symbols.end <= n_given);
+        chunk.words.extend(self.words.drain(..n_whole));
+        // A word astride the cut is in both chunks, each with the symbols it has.
+        if let Some(word) = self.words.first().filter(|word| word.symbols.start < n_given) {
+            chunk
+                .words
+                .push(Word { span: word.span.clone(), symbols: word.symbols.start..n_given });
+        }
+        for word in &mut self.words {
+            word.symbols.start = word.symbols.start.saturating_sub(n_gone);
+            word.symbols.end -= n_gone;
+        }
+        let n_phrases = self.phrases.partition_point(|&phrase| phrase < n_gone);
+        self.phrases.drain(..n_phrases);
+        for phrase in &mut self.phrases {
+            *phrase -= n_gone;
+        }
+        chunk
+    }
+}

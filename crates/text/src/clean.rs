@@ -1,0 +1,483 @@
+//! From the caller's characters to those that English text is made of.
+//!
+//! Folds white space, opens compatibility forms (full width, ligatures, styled letters), composes
+//! accents, drops what is invisible, and notes what cannot be spoken. Decides character by
+//! character; what a `%` or a date is called is the normaliser's business.
+
+use crate::mapped::Mapped;
+use crate::markup::{Inline, Wish};
+use crate::phoneme::{Note, NoteKind, Span, is_symbol};
+use crate::segment::footnote;
+use std::ops::Range;
+use unicode_normalization::char::{compose, decompose_compatible, is_combining_mark};
+
+/// A clean sentence.
+#[derive(Debug, Default)]
+pub(crate) struct Clean {
+    /// Words apart by single spaces, none at the ends.
+    pub(crate) mapped: Mapped,
+    /// In order, never overlapping; ranges of `mapped.text`.
+    pub(crate) overrides: Vec<Asked>,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// What the caller's markup asks of a stretch of the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) range: Range<usize>,
+    pub(crate) wish: AskedWish,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum AskedWish {
+    /// Symbols of the alphabet, at least one.
+    Phonemes(String),
+    Stress(f32),
+}
+
+/// Cleans `source[span]`, whose markup is `inlines`.
+pub(crate) fn clean(source: &str, span: Span, inlines: &[Inline]) -> Clean {
+    let mut cleaner = Cleaner { source, out: Clean::default(), space: None, unspeakable: None };
+    let mut at = span.start;
+    for inline in inlines {
+        cleaner.push(at..inline.span.start);
+        cleaner.push_inline(inline);
+        at = inline.span.end;
+    }
+    cleaner.push(at..span.end);
+    cleaner.end_unspeakable();
+    cleaner.out
+}
+
+struct Cleaner<'s> {
+    source: &'s str,
+    out: Clean,
+    /// White space seen since the last word.
+    space: Option<Span>,
+    /// The run of unspeakable characters that is under way.
+    unspeakable: Option<Span>,
+}
+
+/// What becomes of a character.
+enum Fate {
+    Keep,
+    Space,
+    /// Never seen and never heard, as a soft hyphen.
+    Invisible,
+    /// Seen but not heard, and no loss to the ear, as a bullet.
+    Drop,
+    /// Another way to write this.
+    Means(&'static str),
+    /// A styled or compatibility form; its plain form is in Unicode's tables.
+    Compatibility,
+    Digit(char),
+    Greek,
+    /// A combining mark.
+    Mark,
+    Unspeakable,
+}
+
+impl Cleaner<'_> {
+    fn push(&mut self, range: Range<usize>) {
+        let mut at = range.start;
+        while at < range.end {
+            // Plain ASCII is nearly everything; copy it in stretches.
+            let rest = &self.source.as_bytes()[at..range.end];
+            let n_plain = rest.iter().take_while(|&&b| is_plain(b)).count();
+            // The last one may be the base of a combining mark.
+            let n_plain = if rest.get(n_plain).is_some_and(|b| !b.is_ascii()) {
+                n_plain.saturating_sub(1)
+            } else {
+                n_plain
+            };
+            if n_plain > 0 {
+                self.keep(at..at + n_plain);
+                at += n_plain;
+            } else {
+                at += self.push_char(at, range.end);
+            }
+        }
+    }
+
+    /// Takes in the character at `at` and its combining marks; returns how many bytes they are.
+    fn push_char(&mut self, at: usize, end: usize) -> usize {
+        let rest = &self.source[at..end];
+        let mut chars = rest.chars();
+        let Some(c) = chars.next() else { return end - at };
+        let n_dashes = rest.bytes().take_while(|&b| b == b'-').count();
+        if n_dashes > 1 {
+            self.make("—", at..at + n_dashes);
+            return n_dashes;
+        }
+        if let Some(n) = footnote(rest) {
+            self.keep(at..at + n);
+            return n;
+        }
+        let base_end = at + c.len_utf8();
+        let mut span = at..base_end;
+        match fate(c) {
+            Fate::Keep if c.is_alphanumeric() => {
+                let mut composed = c;
+                for mark in chars.take_while(|&c| is_combining_mark(c)) {
+                    span.end += mark.len_utf8();
+                    // What does not compose has no sound of its own in English.
+                    composed = compose(composed, mark).unwrap_or(composed);
+                }
+                if span.end == base_end {
+                    self.keep(span.clone());
+                } else {
+                    let mut utf8 = [0; 4];
+                    self.make(composed.encode_utf8(&mut utf8), span.clone());
+                }
+            }
+            Fate::Keep => self.keep(span.clone()),
+            Fate::Space => self.add_space(span.clone()),
+            Fate::Invisible => {
+                if let Some(run) = &mut self.unspeakable {
+                    run.end = span.end;
+                }
+            }
+            Fate::Drop => self.add_space(span.clone()),
+            Fate::Means(plain) => self.make(plain, span.clone()),
+            Fate::Compatibility => {
+                let mut plain = String::new();
+                decompose_compatible(c, |c| plain.push(c));
+                plain.retain(|c| !is_combining_mark(c));
+                self.make(&plain, span.clone());
+            }
+            Fate::Digit(digit) => {
+                let mut utf8 = [0; 4];
+                self.make(digit.encode_utf8(&mut utf8), span.clone());
+            }
+            Fate::Greek => {
+                // One or two letters are a formula and have names; more are a word in Greek.
+                let run = &self.source[at..end];
+                let n_run: usize =
+                    run.chars().take_while(|&c| is_greek(c)).map(char::len_utf8).sum();
+                span.end = at + n_run;
+                if run[..n_run].chars().count() <= 2 {
+                    self.keep(span.clone());
+                } else {
+                    self.add_unspeakable(span.clone());
+                }
+            }
+            Fate::Mark => {
+                // After a kept character the mark is decoration; alone it is something lost.
+                if self.unspeakable.is_some()
+                    || self.space.is_some()
+                    || self.out.mapped.text.is_empty()
+                {
+                    self.add_unspeakable(span.clone());
+                }
+            }
+            Fate::Unspeakable => self.add_unspeakable(span.clone()),
+        }
+        span.end - at
+    }
+
+    fn push_inline(&mut self, inline: &Inline) {
+        if let Some((span, kind)) = inline.wish.note() {
+            self.out.notes.push(Note { span, kind });
+        }
+        let wish = match &inline.wish {
+            Wish::Link(_) => None,
+            Wish::Stress(stress) => Some(AskedWish::Stress(*stress)),
+            Wish::Phonemes(range) => self.known_phonemes(range.clone()).map(AskedWish::Phonemes),
+        };
+        // The space before it belongs outside the range.
+        self.end_unspeakable();
+        let start_before = self.out.mapped.text.len();
+        self.push(inline.word.clone());
+        self.end_unspeakable();
+        let text = &self.out.mapped.text;
+        let start =
+            start_before + (text[start_before..].len() - text[start_before..].trim_start().len());
+        match wish {
+            Some(wish) if start < text.len() => {
+                self.out.overrides.push(Asked { range: start..text.len(), wish });
+            }
+            // A word that cannot be read can still have phonemes: they speak its place.
+            Some(wish @ AskedWish::Phonemes(_)) => {
+                self.out.notes.retain(|note| {
+                    note.span.start < inline.word.start || note.span.start >= inline.word.end
+                });
+                self.make(PLACEHOLDER, inline.word.clone());
+                let end = self.out.mapped.text.len();
+                self.out.overrides.push(Asked { range: end - PLACEHOLDER.len()..end, wish });
+            }
+            _ => {}
+        }
+    }
+
+    /// The phonemes in `range` that Kokoro knows; a note for every run of others.
+    fn known_phonemes(&mut self, range: Range<usize>) -> Option<String> {
+        let mut known = String::new();
+        for (offset, c) in self.source[range.clone()].char_indices() {
+            let at = range.start + offset;
+            if is_symbol(c) {
+                known.push(c);
+            } else if c.is_whitespace() {
+                known.push(' ');
+            } else if c == 'g' {
+                // The Latin letter is what keyboards have for the voiced velar.
+                known.push('ɡ');
+            } else {
+                match self.out.notes.last_mut() {
+                    Some(Note { span, kind: NoteKind::UnknownPhoneme }) if span.end == at => {
+                        span.end += c.len_utf8();
+                    }
+                    _ => self
+                        .out
+                        .notes
+                        .push(Note { span: at..at + c.len_utf8(), kind: NoteKind::UnknownPhoneme }),
+                }
+            }
+        }
+        let known = known.trim();
+        known.contains(|c: char| c.is_alphabetic()).then(|| known.to_owned())
+    }
+
+    fn add_space(&mut self, span: Span) {
+        match &mut self.space {
+            Some(space) => space.end = span.end,
+            None => self.space = Some(span),
+        }
+    }
+
+    fn add_unspeakable(&mut self, span: Span) {
+        match &mut self.unspeakable {
+            Some(run) => run.end = span.end,
+            None => self.unspeakable = Some(span),
+        }
+    }
+
+    fn end_unspeakable(&mut self) {
+        if let Some(span) = self.unspeakable.take() {
+            self.out.notes.push(Note { span: span.clone(), kind: NoteKind::Unspeakable });
+            self.add_space(span);
+        }
+    }
+
+    fn end_space(&mut self) {
+        self.end_unspeakable();
+        if let Some(space) = self.space.take() {
+            if self.out.mapped.text.is_empty() {
+            } else if self.source.as_bytes()[space.start] == b' ' && space.len() == 1 {
+                self.out.mapped.push_verbatim(" ", space.start);
+            } else {
+                self.out.mapped.push_made(" ", space);
+            }
+        }
+    }
+
+    fn keep(&mut self, range: Range<usize>) {
+        self.end_space();
+        self.out.mapped.push_verbatim(&self.source[range.clone()], range.start);
+    }
+
+    fn make(&mut self, text: &str, source: Span) {
+        // Some plain forms begin or end with a space of their own.
+        if text.starts_with(' ') {
+            self.add_space(source.clone());
+        }
+        if !text.trim().is_empty() {
+            self.end_space();
+            self.out.mapped.push_made(text.trim(), source.clone());
+        }
+        if text.ends_with(' ') {
+            self.add_space(source);
+        }
+    }
+}
+
+/// Stands in the text for a word that has phonemes but no letters an English reader knows.
+const PLACEHOLDER: &str = "x";
+
+/// ASCII that is copied as it is, whatever stands beside it.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'`' | b'\\' | b'[' | b']' | b'{' | b'}' | b'-')
+}
+
+fn is_greek(c: char) -> bool {
+    matches!(c, '\u{391}'..='\u{3C9}')
+}
+
+fn fate(c: char) -> Fate {
+    match c {
+        ' ' | '\t'..='\r' | '\u{85}' => Fate::Space,
+        // Marks of code and of escaping; they would be read out as nothing anyway.
+        '`' | '\\' => Fate::Drop,
+        // The model knows one kind of bracket.
+        '[' | '{' => Fate::Means("("),
+        ']' | '}' => Fate::Means(")"),
+        '!'..='~' => Fate::Keep,
+        '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}' => Fate::Unspeakable,
+        '\u{A0}' => Fate::Space,
+        '\u{AD}' => Fate::Invisible,
+        '¢' | '£' | '¥' | '§' | '©' | '°' | '±' | '²' | '³' | '¹' | '¼' | '½' | '¾' | '×' | '÷'
+        | 'µ' | '¬' => Fate::Keep,
+        '«' => Fate::Means("“"),
+        '»' => Fate::Means("”"),
+        'ª' => Fate::Means("a"),
+        'º' => Fate::Means("°"),
+        '´' => Fate::Means("'"),
+        '®' | '¡' | '¿' | '·' | '¸' | '¨' | '¯' | '¦' | '¶' => Fate::Drop,
+        'À'..='\u{24F}' => Fate::Keep,
+        _ if is_greek(c) => Fate::Greek,
+        '\u{1E00}'..='\u{1EFF}' => Fate::Keep,
+        _ if is_combining_mark(c) => {
+            if matches!(c, '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}' | '\u{34F}') {
+                Fate::Invisible
+            } else {
+                Fate::Mark
+            }
+        }
+        _ => rare_fate(c),
+    }
+}
+
+/// The fate of what seldom comes in English text.
+fn rare_fate(c: char) -> Fate {
+    match c {
+        // Quotes, dashes and stops.
+        '“' | '”' | '‘' | '’' | '…' | '—' | '–' | '′' | '″' | '⁄' => Fate::Keep,
+        '„' | '‟' | '〝' | '「' | '『' | '〈' | '《' => Fate::Means("“"),
+        '〞' | '〟' | '」' | '』' | '〉' | '》' => Fate::Means("”"),
+        '‚' | '‹' | '‛' => Fate::Means("‘"),
+        '›' | 'ʼ' => Fate::Means("’"),
+        '‐' | '‑' | '⁃' | '﹣' => Fate::Means("-"),
+        '‒' => Fate::Means("–"),
+        '―' | '⸺' | '⸻' | '─' => Fate::Means("—"),
+        '⋯' | '⋮' => Fate::Means("…"),
+        '‼' => Fate::Means("!!"),
+        '⁇' => Fate::Means("??"),
+        '⁈' => Fate::Means("?!"),
+        '⁉' => Fate::Means("!?"),
+        '‽' => Fate::Means("?!"),
+        '。' | '｡' | '।' | '॥' | '۔' | '։' | '።' | '᙮' => Fate::Means(". "),
+        '、' | '､' | '،' | '፣' => Fate::Means(", "),
+        '؛' => Fate::Means("; "),
+        '؟' => Fate::Means("? "),
+        '！' => Fate::Means("! "),
+        '？' => Fate::Means("? "),
+        '，' => Fate::Means(", "),
+        '：' => Fate::Means(":"),
+        '；' => Fate::Means("; "),
+        '【' | '〔' | '〖' => Fate::Means("("),
+        '】' | '〕' | '〗' => Fate::Means(")"),
+        // Bullets and rules.
+        '•'
+        | '‣'
+        | '◦'
+        | '▪'
+        | '▫'
+        | '■'
+        | '□'
+        | '●'
+        | '○'
+        | '∙'
+        | '⋅'
+        | '・'
+        | '‾'
+        | '™'
+        | '℠'
+        | '\u{2500}'..='\u{259F}' => Fate::Drop,
+        // What the normaliser calls by name.
+        '€'
+        | '₹'
+        | '₩'
+        | '₽'
+        | '₿'
+        | '₫'
+        | '₺'
+        | '₴'
+        | '₪'
+        | '₱'
+        | '₦'
+        | '฿'
+        | '‰'
+        | '†'
+        | '‡'
+        | '−'
+        | '∕'
+        | '√'
+        | '∞'
+        | '≈'
+        | '≠'
+        | '≤'
+        | '≥'
+        | '∑'
+        | '∫'
+        | '∂'
+        | '∈'
+        | '∝'
+        | '∴'
+        | '⁰'
+        | '⁴'..='⁹'
+        | '⁺'
+        | '⁻'
+        | 'ⁿ'
+        | '⅐'..='⅞'
+        | '↉'
+        | '℃'
+        | '℉'
+        | '℅' => Fate::Keep,
+        '∗' => Fate::Means("*"),
+        '∶' => Fate::Means(":"),
+        '∣' => Fate::Means("|"),
+        '∼' | '～' | '〜' => Fate::Means("~"),
+        '№' => Fate::Means(" No. "),
+        '℗' => Fate::Means("(P)"),
+        '₀'..='₉' => Fate::Means(SUBSCRIPTS[c as usize - '₀' as usize]),
+        // Forms of plain characters.
+        '\u{FF01}'..='\u{FF5E}' | '\u{FFE0}'..='\u{FFE6}' => Fate::Compatibility,
+        '\u{FB00}'..='\u{FB06}' | '\u{1D400}'..='\u{1D7FF}' => Fate::Compatibility,
+        '\u{2460}'..='\u{249B}' | '\u{249C}'..='\u{24EA}' => Fate::Compatibility,
+        '\u{1F100}'..='\u{1F10A}' | '\u{1F110}'..='\u{1F129}' | '\u{1F130}'..='\u{1F149}' => {
+            Fate::Compatibility
+        }
+        '\u{2160}'..='\u{217F}' | '\u{3371}'..='\u{33DF}' => Fate::Compatibility,
+        '\u{210A}'..='\u{2115}'
+        | '\u{2118}'..='\u{211D}'
+        | '\u{2124}'
+        | '\u{2128}'..='\u{2134}' => Fate::Compatibility,
+        '\u{2C60}'..='\u{2C7F}' | '\u{A722}'..='\u{A78E}' | '\u{AB30}'..='\u{AB64}' => {
+            Fate::Unspeakable
+        }
+        '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' => {
+            Fate::Invisible
+        }
+        '\u{FEFF}'
+        | '\u{61C}'
+        | '\u{180E}'
+        | '\u{115F}'
+        | '\u{1160}'
+        | '\u{3164}'
+        | '\u{FFA0}'
+        | '\u{E0001}'..='\u{E007F}' => Fate::Invisible,
+        _ if c.is_whitespace() => Fate::Space,
+        _ => match decimal_digit(c) {
+            Some(digit) => Fate::Digit(digit),
+            None => Fate::Unspeakable,
+        },
+    }
+}
+
+/// A subscript is a word of its own: `H₂O` is "H two O".
+const SUBSCRIPTS: [&str; 10] =
+    [" 0 ", " 1 ", " 2 ", " 3 ", " 4 ", " 5 ", " 6 ", " 7 ", " 8 ", " 9 "];
+
+/// The zeros of the decimal digits (general category Nd) of living scripts outside ASCII, from
+/// Unicode 16's `DerivedNumericType.txt`; nine more digits follow each.
+const ZEROS: [u32; 38] = [
+    0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xDE6,
+    0xE50, 0xED0, 0xF20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50,
+    0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900, 0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0x104A0,
+    0x11066, 0x1E950,
+];
+
+fn decimal_digit(c: char) -> Option<char> {
+    let code = c as u32;
+    let idx = ZEROS.partition_point(|&zero| zero <= code).checked_sub(1)?;
+    char::from_digit(code - ZEROS[idx], 10)
+}

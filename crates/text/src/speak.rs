@@ -1,0 +1,221 @@
+//! One sentence from the caller's text to phonemes with their spans.
+//!
+//! Joins cleaning, normalising and the English front end, and leads every symbol back to the
+//! caller's bytes. Knows nothing of chunks.
+
+use crate::clean::{AskedWish, clean};
+use crate::english::{English, Override, OverrideKind, Source, UserLexicon};
+use crate::normalize::normalize;
+use crate::phoneme::{Boundary, Dialect, Note, NoteKind, Span, Word, is_symbol};
+use crate::segment::{Sentence, is_closer};
+use std::ops::Range;
+
+/// A spoken sentence.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    /// Symbols of the alphabet; no space at the ends, never two together.
+    pub(crate) symbols: Vec<char>,
+    /// As long as `symbols`.
+    pub(crate) spans: Vec<Span>,
+    pub(crate) words: Vec<Word>,
+    /// Indices of symbols that begin a word before which one may take breath.
+    pub(crate) phrases: Vec<usize>,
+    /// By their place in the text.
+    pub(crate) notes: Vec<Note>,
+    pub(crate) end: Boundary,
+}
+
+/// Speaks the sentence `sentence` of `text`.
+pub(crate) fn speak(
+    text: &str,
+    sentence: Sentence,
+    dialect: Dialect,
+    lexicon: &UserLexicon,
+) -> Line {
+    let clean = clean(text, sentence.span, &sentence.inlines);
+    let normal = normalize(clean, dialect, &|word| lexicon.lookup(word).is_some());
+    let overrides: Vec<Override> = normal
+        .overrides
+        .into_iter()
+        .map(|asked| Override {
+            range: asked.range,
+            kind: match asked.wish {
+                AskedWish::Phonemes(phonemes) => OverrideKind::Phonemes(phonemes),
+                AskedWish::Stress(stress) => OverrideKind::Stress(stress),
+            },
+        })
+        .collect();
+    let mut line = Line { notes: sentence.notes, end: sentence.end, ..Line::default() };
+    line.notes.extend(normal.notes);
+    let written = &normal.mapped.text;
+    let mut space_due = false;
+    // A currency sign has no sound of its own; it belongs to the number behind it.
+    let mut glued_start = None;
+    for token in English::get(dialect).phonemize(written, &overrides, lexicon) {
+        let word = &written[token.range.clone()];
+        let is_word = word.contains(char::is_alphanumeric);
+        let mut span = normal.mapped.source(token.range.clone());
+        let before = line.symbols.len();
+        if let Some(start) = glued_start.take() {
+            span.start = start;
+        }
+        for symbol in token.phonemes.chars().filter(|&symbol| is_symbol(symbol)) {
+            let is_space = symbol == ' ';
+            if is_space && (line.symbols.is_empty() || line.symbols.ends_with(&[' '])) {
+                continue;
+            }
+            if line.symbols.len() == before && space_due && !is_space {
+                line.push_space(&span);
+            }
+            line.symbols.push(symbol);
+            line.spans.push(span.clone());
+        }
+        let is_silent = line.symbols.len() == before;
+        if is_silent {
+            space_due |= token.space_after;
+            if is_word && !line.is_spoken(&span) {
+                line.notes.push(Note { span, kind: NoteKind::Unspeakable });
+            } else if !is_word && !token.space_after && is_currency(word) {
+                glued_start = Some(span.start);
+            }
+            continue;
+        }
+        if let Some(kind) = note_of(token.source) {
+            line.notes.push(Note { span: span.clone(), kind });
+        }
+        let first = if line.symbols[before] == ' ' { before + 1 } else { before };
+        if is_word {
+            line.push_word(span, first, is_phrase_start(word));
+        }
+        space_due = token.space_after;
+    }
+    line.trim_end();
+    line.keep_last_stop(written, |range| normal.mapped.source(range));
+    line.notes.sort_by_key(|note| note.span.start);
+    line
+}
+
+impl Line {
+    /// A space between the last symbol and one from `next`.
+    fn push_space(&mut self, next: &Span) {
+        let Some(last) = self.spans.last() else { return };
+        let gap = if last.end <= next.start { last.end..next.start } else { next.clone() };
+        self.symbols.push(' ');
+        self.spans.push(gap);
+    }
+
+    /// Notes that the symbols from `first` on speak `span`. Words made from one stretch of the
+    /// caller's text are one word of the caller's.
+    fn push_word(&mut self, span: Span, first: usize, is_phrase_start: bool) {
+        let end = self.symbols.len();
+        match self.words.last_mut() {
+            Some(last) if span.start < last.span.end => {
+                last.span.end = last.span.end.max(span.end);
+                last.symbols.end = end;
+            }
+            _ => {
+                if is_phrase_start {
+                    self.phrases.push(first);
+                }
+                self.words.push(Word { span, symbols: first..end });
+            }
+        }
+    }
+
+    /// Whether a word from there has been heard already.
+    fn is_spoken(&self, span: &Span) -> bool {
+        self.words.last().is_some_and(|last| span.start < last.span.end)
+    }
+
+    fn trim_end(&mut self) {
+        while self.symbols.ends_with(&[' ']) {
+            self.symbols.pop();
+            self.spans.pop();
+        }
+        let end = self.symbols.len();
+        if let Some(last) = self.words.last_mut() {
+            last.symbols.end = last.symbols.end.min(end);
+        }
+    }
+
+    /// "etc." and "p.m." take the stop of their sentence along; without it the voice would not
+    /// fall. Says it again.
+    fn keep_last_stop(&mut self, written: &str, source: impl Fn(Range<usize>) -> Span) {
+        let bare = written.trim_end_matches(|c| is_closer(c) || c == ' ');
+        let Some(stop @ ('.' | '!' | '?' | '…')) = bare.chars().next_back() else { return };
+        let heard =
+            self.symbols.iter().rev().find(|symbol| !matches!(symbol, '”' | '"' | ')' | ' '));
+        if heard.is_none_or(|last| !last.is_alphabetic()) {
+            return;
+        }
+        let span = source(bare.len() - stop.len_utf8()..bare.len());
+        let last_start = self.spans.last().map_or(0, |last| last.start);
+        self.symbols.push(stop);
+        self.spans.push(span.start.max(last_start)..span.end.max(last_start));
+    }
+}
+
+fn note_of(source: Source) -> Option<NoteKind> {
+    match source {
+        Source::Guess => Some(NoteKind::Guessed),
+        Source::Letters => Some(NoteKind::Spelled),
+        _ => None,
+    }
+}
+
+fn is_currency(word: &str) -> bool {
+    matches!(word, "$" | "£" | "€" | "#")
+}
+
+/// Words before which a long clause can be parted without harm.
+fn is_phrase_start(word: &str) -> bool {
+    matches!(
+        word,
+        "and"
+            | "or"
+            | "but"
+            | "nor"
+            | "yet"
+            | "because"
+            | "although"
+            | "though"
+            | "while"
+            | "when"
+            | "where"
+            | "which"
+            | "who"
+            | "whose"
+            | "that"
+            | "if"
+            | "unless"
+            | "until"
+            | "since"
+            | "as"
+            | "than"
+            | "so"
+            | "with"
+            | "without"
+            | "for"
+            | "from"
+            | "into"
+            | "onto"
+            | "through"
+            | "between"
+            | "among"
+            | "against"
+            | "before"
+            | "after"
+            | "during"
+            | "under"
+            | "over"
+            | "across"
+            | "towards"
+            | "toward"
+            | "upon"
+            | "within"
+            | "in"
+            | "on"
+            | "at"
+            | "by"
+    )
+}
