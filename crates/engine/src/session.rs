@@ -2,7 +2,7 @@
 
 use koe_kernels::Isa;
 
-use crate::native::{Context, Excitation, Input, Noise, Scratch};
+use crate::native::{Context, Excitation, Input, Noise, Probe, Scratch};
 use crate::threads::Threads;
 use crate::trace::{Drive, Trace};
 use crate::{Cancel, Error, HALF_STYLE, MAX_TOKENS, Model};
@@ -101,7 +101,7 @@ impl Session {
         request: &Request<'a>,
         excitation: Excitation<'a>,
         cancel: &Cancel,
-        probe: Option<&mut dyn FnMut(&'static str, &[f32], usize)>,
+        probe: Option<Probe<'_>>,
     ) -> Result<(), Error> {
         self.check(request)?;
         let Self { model, isa, threads, scratch } = self;

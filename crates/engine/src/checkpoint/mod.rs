@@ -21,7 +21,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 use source::Source;
@@ -95,14 +94,6 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The names that [`Checkpoint::f32`] was not asked for so far: after the whole network was
-    /// read, the tensors that it does not have.
-    pub(crate) fn unread(&self) -> impl Iterator<Item = &str> {
-        let unread =
-            self.tensors.iter().filter(|(_, tensor)| !tensor.was_read.load(Ordering::Relaxed));
-        unread.map(|(name, _)| name.as_str())
-    }
-
     /// The tensor as contiguous row-major f32; it must have this shape, and hold finite numbers.
     ///
     /// If there is no `x.weight` but the two halves of weight norm, `x.weight_g` and `x.weight_v`
@@ -170,7 +161,6 @@ impl Checkpoint {
         }
         let values =
             tensor.read(&self.source).map_err(|problem| problem.in_tensor(&self.file, name))?;
-        tensor.was_read.store(true, Ordering::Relaxed);
         self.finite(name, values)
     }
 
@@ -307,7 +297,6 @@ struct Tensor {
     /// In elements from the start of the record.
     offset: usize,
     record: Record,
-    was_read: AtomicBool,
 }
 
 impl Tensor {
@@ -318,7 +307,7 @@ impl Tensor {
         offset: usize,
         record: Record,
     ) -> Self {
-        Self { dtype, shape, strides, offset, record, was_read: AtomicBool::new(false) }
+        Self { dtype, shape, strides, offset, record }
     }
 
     /// Row-major without gaps.

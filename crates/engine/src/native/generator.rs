@@ -12,7 +12,7 @@ use koe_kernels::gemm::{Output, Rows};
 
 use super::context::Context;
 use super::norm::{AdaIn, Coefficients, Moments};
-use super::product::{Activation, Finish, Product, stage_rows};
+use super::product::{Activated, Activation, Finish, Product, stage_rows};
 use super::source::{Noise, Source};
 use super::stft::Stft;
 use crate::buffer::Buffer;
@@ -71,6 +71,17 @@ pub(crate) struct Large {
     middle: Buffer,
 }
 
+/// What the generator makes sound of.
+pub(crate) struct Voiced<'a> {
+    /// `[2F][C]`
+    pub(crate) features: &'a [f32],
+    /// In Hz, `[2F]`.
+    pub(crate) f0: &'a [f32],
+    /// The acoustic half.
+    pub(crate) style: &'a [f32],
+    pub(crate) excitation: Excitation<'a>,
+}
+
 /// What drives the generator.
 #[derive(Clone, Copy)]
 pub(crate) enum Excitation<'a> {
@@ -124,17 +135,15 @@ impl Generator {
         Ok(Self { source: Source::load(load, scale)?, stft, rates, last, scale })
     }
 
-    /// `features` `[2F][C]` and `f0` `[2F]` to `samples` `[2F * scale]`.
+    /// To `samples` `[2F * scale]`.
     pub(crate) fn run(
         &self,
         cx: &mut Context<'_, '_>,
-        features: &[f32],
-        f0: &[f32],
-        style: &[f32],
-        excitation: Excitation<'_>,
+        input: &Voiced<'_>,
         scratch: (&mut GeneratorScratch, &mut Large, &mut Moments, &mut Coefficients),
         samples: &mut [f32],
     ) -> Result<(), Error> {
+        let Voiced { features, f0, style, excitation } = *input;
         let (GeneratorScratch { source, spectrum, mirrored, input }, large, moments, coefficients) =
             scratch;
         let Large { x, way, sum, middle } = large;
@@ -198,8 +207,8 @@ impl Generator {
         let c = self.last.depth;
         let last = x.take(n_rows * width);
         let x = sum.get(n_rows * c);
-        let before = Activation::Leaky(LAST_SLOPE);
-        self.last.convolve(cx, x, before, 1, last, Finish::Store, None)?;
+        let input = Activated { x, by: Activation::Leaky(LAST_SLOPE) };
+        self.last.convolve(cx, input, 1, last, Finish::Store, None)?;
         self.stft.synthesize(cx, last, way, samples)?;
         cx.stage("waveform", samples, 1);
         Ok(())
@@ -350,8 +359,8 @@ impl SnakeStep {
         out: &mut [f32],
         moments: &mut Moments,
     ) -> Result<(), Error> {
-        let before = coefficients.snake(&self.alpha1);
-        self.conv1.convolve(cx, x, before, self.dilation, out, Finish::Store, Some(moments))
+        let input = Activated { x, by: coefficients.snake(&self.alpha1) };
+        self.conv1.convolve(cx, input, self.dilation, out, Finish::Store, Some(moments))
     }
 
     fn second(
@@ -363,8 +372,8 @@ impl SnakeStep {
         finish: Finish<'_>,
         moments: &mut Moments,
     ) -> Result<(), Error> {
-        let before = coefficients.snake(&self.alpha2);
-        self.conv2.convolve(cx, x, before, 1, out, finish, Some(moments))
+        let input = Activated { x, by: coefficients.snake(&self.alpha2) };
+        self.conv2.convolve(cx, input, 1, out, finish, Some(moments))
     }
 }
 
@@ -444,7 +453,8 @@ impl Upsample {
                 let n_rows = to - from + 1;
                 let stage = &mut stage[..(n_rows + taps - 1) * n_in];
                 let start = from as isize - (taps - 1) as isize;
-                stage_rows(isa, x, start, Activation::Leaky(SLOPE), stage, n_in);
+                let input = Activated { x, by: Activation::Leaky(SLOPE) };
+                stage_rows(isa, input, start, stage, n_in);
                 let wide = &mut wide[..n_rows * rate * c];
                 let rows = Rows {
                     data: stage,

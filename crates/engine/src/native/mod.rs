@@ -17,7 +17,7 @@ mod source;
 mod stft;
 mod text_encoder;
 
-pub(crate) use context::Context;
+pub(crate) use context::{Context, Probe};
 pub(crate) use generator::Excitation;
 pub(crate) use network::{Input, Network, Scratch};
 pub(crate) use source::Noise;

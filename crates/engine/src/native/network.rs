@@ -5,7 +5,7 @@ use koe_kernels::gemm::Rows;
 use super::albert::{Albert, AlbertScratch};
 use super::context::Context;
 use super::decoder::Decoder;
-use super::generator::{Excitation, Generator, GeneratorScratch, Large};
+use super::generator::{Excitation, Generator, GeneratorScratch, Large, Voiced};
 use super::lstm::LstmScratch;
 use super::norm::{Coefficients, Moments};
 use super::product::{Finish, Product};
@@ -170,8 +170,8 @@ impl Network {
         cx.stage("decoder_features", features, self.features);
         s.n_samples = n_frames * FRAME_SAMPLES;
         let samples = s.samples.take(s.n_samples);
-        let excitation = input.excitation;
         let generator = (&mut s.generator, &mut s.large, &mut s.moments, &mut s.coefficients);
-        self.generator.run(cx, features, f0, acoustic, excitation, generator, samples)
+        let voiced = Voiced { features, f0, style: acoustic, excitation: input.excitation };
+        self.generator.run(cx, &voiced, generator, samples)
     }
 }

@@ -69,6 +69,13 @@ impl Activation<'_> {
     }
 }
 
+/// What a convolution reads: `x` `[T][depth]`, activated, with zeros around it.
+#[derive(Clone, Copy)]
+pub(crate) struct Activated<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) by: Activation<'a>,
+}
+
 /// What is done with the product.
 #[derive(Clone, Copy)]
 pub(crate) enum Finish<'a> {
@@ -193,20 +200,19 @@ impl Product {
         Ok(())
     }
 
-    /// The convolution of activated `x` `[T][depth]` with zeros around it, so that there are as
-    /// many rows of `out` `[T][n]` as of `x`; `moments` of the output are gathered if wanted.
+    /// The convolution over time: as many rows of `out` `[T][n]` as of input. `moments` of the
+    /// output are gathered if wanted.
     pub(crate) fn convolve(
         &self,
         cx: &mut Context<'_, '_>,
-        x: &[f32],
-        before: Activation<'_>,
+        input: Activated<'_>,
         dilation: usize,
         out: &mut [f32],
         finish: Finish<'_>,
         moments: Option<&mut Moments>,
     ) -> Result<(), Error> {
         cx.go_on()?;
-        let (c, n_rows) = (self.depth, x.len() / self.depth);
+        let (c, n_rows) = (self.depth, input.x.len() / self.depth);
         assert_eq!(out.len(), n_rows * self.n);
         let reach = (self.n_taps - 1) * dilation;
         let block = block_rows(n_rows, c.max(self.n));
@@ -219,7 +225,7 @@ impl Product {
                 let n_rows = piece.out.len() / self.n;
                 let stage = &mut stage[..(n_rows + reach) * c];
                 let first = (piece.index * block) as isize - (reach / 2) as isize;
-                stage_rows(isa, x, first, before, stage, c);
+                stage_rows(isa, input, first, stage, c);
                 let rows = Rows {
                     data: stage,
                     row_stride: c,
@@ -241,16 +247,16 @@ impl Finish<'_> {
     }
 }
 
-/// Fills `stage` with the activated rows of `x` `[T][c]` from row `first` on; rows before the
+/// Fills `stage` with the activated rows of the input `[T][c]` from row `first` on; rows before the
 /// start and after the end are zero.
 pub(crate) fn stage_rows(
     isa: Isa,
-    x: &[f32],
+    input: Activated<'_>,
     first: isize,
-    before: Activation<'_>,
     stage: &mut [f32],
     c: usize,
 ) {
+    let x = input.x;
     let n_rows = x.len() / c;
     let last = first + (stage.len() / c) as isize;
     let from = first.clamp(0, n_rows as isize);
@@ -258,7 +264,7 @@ pub(crate) fn stage_rows(
     let (head, rest) = stage.split_at_mut((from - first) as usize * c);
     let (body, tail) = rest.split_at_mut((to - from) as usize * c);
     head.fill(0.0);
-    before.apply(isa, &x[from as usize * c..to as usize * c], body);
+    input.by.apply(isa, &x[from as usize * c..to as usize * c], body);
     tail.fill(0.0);
 }
 

@@ -4,7 +4,7 @@
 
 use super::context::Context;
 use super::norm::{AdaIn, Coefficients, Moments};
-use super::product::{Activation, Finish, Product};
+use super::product::{Activated, Activation, Finish, Product};
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};
@@ -95,16 +95,16 @@ impl ResidualBlock {
         moments.measure(cx, x, n_in)?;
         self.norm1.coefficients(cx, style, moments, coefficients);
         let active = coefficients.leaky(SLOPE);
-        let (x1, active) = match &self.upsample {
-            None => (x, active),
+        let input = match &self.upsample {
+            None => Activated { x, by: active },
             Some(upsample) => {
                 let (activated, upsampled) = before.split_at_mut(x.len());
                 active.apply(cx.isa, x, activated);
                 upsample.run(activated, upsampled);
-                (&*upsampled, Activation::None)
+                Activated { x: upsampled, by: Activation::None }
             }
         };
-        self.conv1.convolve(cx, x1, active, 1, middle, Finish::Store, Some(moments))?;
+        self.conv1.convolve(cx, input, 1, middle, Finish::Store, Some(moments))?;
 
         self.norm2.coefficients(cx, style, moments, coefficients);
         let side = match &self.shortcut {
@@ -126,7 +126,8 @@ impl ResidualBlock {
             }
         };
         let finish = Finish::Join { with: side, factor: std::f32::consts::FRAC_1_SQRT_2 };
-        self.conv2.convolve(cx, middle, coefficients.leaky(SLOPE), 1, out, finish, None)
+        let input = Activated { x: middle, by: coefficients.leaky(SLOPE) };
+        self.conv2.convolve(cx, input, 1, out, finish, None)
     }
 }
 

@@ -5,7 +5,7 @@ use koe_kernels::{activation, norm};
 use super::albert::LayerNorm;
 use super::context::Context;
 use super::lstm::{BiLstm, LstmScratch};
-use super::product::{Activation, Finish, Product};
+use super::product::{Activated, Activation, Finish, Product};
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};
 use crate::{Config, Error};
@@ -62,11 +62,11 @@ impl TextEncoder {
         for (row, &token) in x.chunks_exact_mut(c).zip(tokens) {
             row.copy_from_slice(&self.embedding[usize::from(token) * c..][..c]);
         }
-        let mut before = Activation::None;
+        let mut by = Activation::None;
         for (conv, to) in &self.convs {
-            conv.convolve(cx, x, before, 1, y, Finish::Store, None)?;
+            conv.convolve(cx, Activated { x, by }, 1, y, Finish::Store, None)?;
             norm::layer_norm(isa, y, &to.gain, &to.bias, EPSILON);
-            before = Activation::Leaky(SLOPE);
+            by = Activation::Leaky(SLOPE);
             std::mem::swap(&mut x, &mut y);
         }
         activation::leaky(isa, x, SLOPE, y);

@@ -204,17 +204,20 @@ impl Pack {
         Ok(Section(Some((Arc::clone(self), index))))
     }
 
-    /// A section of floats.
+    /// A section of floats, borrowed.
+    #[cfg(test)]
     pub(crate) fn f32(&self, name: &str) -> Result<&[f32], Error> {
         Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::F32)?)))
     }
 
     /// A section of 16 bit words.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for weights of other precisions"))]
     pub(crate) fn u16(&self, name: &str) -> Result<&[u16], Error> {
         Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::U16)?)))
     }
 
     /// A section of bytes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what is not numbers"))]
     pub(crate) fn bytes(&self, name: &str) -> Result<&[u8], Error> {
         Ok(self.at(self.find(name, Kind::Bytes)?))
     }

@@ -70,11 +70,13 @@ impl PackWriter {
     }
 
     /// A section of 16 bit words, such as bf16.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for weights of other precisions"))]
     pub(crate) fn u16(&mut self, name: &str, values: &[u16]) -> Result<(), Error> {
         self.section(name, Kind::U16, bytemuck::cast_slice(values))
     }
 
     /// A section of bytes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what is not numbers"))]
     pub(crate) fn bytes(&mut self, name: &str, values: &[u8]) -> Result<(), Error> {
         self.section(name, Kind::Bytes, values)
     }
