@@ -78,11 +78,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn shift_left<const N: u32>(self, v: [__m256; 2]) -> [__m256; 2] {
         // SAFETY: the token was made where AVX2 and FMA are.
-        v.map(|v| unsafe {
-            let count = _mm_cvtsi32_si128(N as i32);
-            _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(v), count))
-        })
+        unsafe { [shift_left_8::<N>(v[0]), shift_left_8::<N>(v[1])] }
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn shift_left_8<const N: u32>(v: __m256) -> __m256 {
+    let count = _mm_cvtsi32_si128(N as i32);
+    _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(v), count))
 }
 
 #[target_feature(enable = "avx2")]

@@ -35,7 +35,6 @@ pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product
     let mut panel = match product.n_rows {
         1 => few_rows::<S, 1, 4, H>(s, &mut product),
         2 => few_rows::<S, 2, 2, H>(s, &mut product),
-        3 => few_rows::<S, 3, 2, H>(s, &mut product),
         _ => 0,
     };
     while panel < n_panels {

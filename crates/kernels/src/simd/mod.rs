@@ -10,8 +10,10 @@
 //! lanes are taken in one fixed order, all instruction sets but the plain reference give the same
 //! bytes.
 //!
-//! Everything generic here must be `#[inline(always)]`: code that is not inlined into a shell
-//! would be compiled without the instructions it is for.
+//! Everything generic here must be `#[inline(always)]`: code that is not inlined into a shell is
+//! compiled without the instructions it is for, and runs five to fifty times slower. Closures
+//! cannot be marked so; none holds vector arithmetic here, nor do vectors go through
+//! `array::map`.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

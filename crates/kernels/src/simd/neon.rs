@@ -61,28 +61,45 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> [float32x4_t; 4] {
-        // SAFETY: as above; each quarter is four readable f32.
-        [0, 4, 8, 12].map(|i| unsafe { vld1q_f32(x[i..i + 4].as_ptr()) })
+        // SAFETY: as above; the array is four times four readable f32.
+        unsafe {
+            [
+                vld1q_f32(x[..4].as_ptr()),
+                vld1q_f32(x[4..].as_ptr()),
+                vld1q_f32(x[8..].as_ptr()),
+                vld1q_f32(x[12..].as_ptr()),
+            ]
+        }
     }
 
     #[inline(always)]
     fn store(self, v: [float32x4_t; 4], out: &mut [f32; LANES]) {
-        for (v, out) in v.into_iter().zip(out.as_chunks_mut::<4>().0) {
-            // SAFETY: as above; each quarter is four writable f32.
-            unsafe { vst1q_f32(out.as_mut_ptr(), v) };
+        // SAFETY: as above; the array is four times four writable f32.
+        unsafe {
+            vst1q_f32(out[..4].as_mut_ptr(), v[0]);
+            vst1q_f32(out[4..].as_mut_ptr(), v[1]);
+            vst1q_f32(out[8..].as_mut_ptr(), v[2]);
+            vst1q_f32(out[12..].as_mut_ptr(), v[3]);
         }
     }
 
     #[inline(always)]
     fn shift_left<const N: u32>(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
-        v.map(|v| {
-            // SAFETY: the token was made where NEON is.
-            unsafe {
-                let bits = vshlq_u32(vreinterpretq_u32_f32(v), vdupq_n_s32(N as i32));
-                vreinterpretq_f32_u32(bits)
-            }
-        })
+        // SAFETY: the token was made where NEON is.
+        unsafe {
+            [
+                shift_left_4::<N>(v[0]),
+                shift_left_4::<N>(v[1]),
+                shift_left_4::<N>(v[2]),
+                shift_left_4::<N>(v[3]),
+            ]
+        }
     }
+}
+
+#[target_feature(enable = "neon")]
+fn shift_left_4<const N: u32>(v: float32x4_t) -> float32x4_t {
+    vreinterpretq_f32_u32(vshlq_u32(vreinterpretq_u32_f32(v), vdupq_n_s32(N as i32)))
 }
 
 #[target_feature(enable = "neon")]
