@@ -26,8 +26,7 @@ impl Folder {
     /// Creates and locks the folder; `wait` is called if another process holds the lock.
     pub(super) fn lock(data: &Path, name: &str, wait: &mut dyn FnMut()) -> Result<Self, Error> {
         let path = models::folder(data, name);
-        let partial = path.join(".partial");
-        std::fs::create_dir_all(&partial).map_err(Error::disk(&partial))?;
+        std::fs::create_dir_all(&path).map_err(Error::disk(&path))?;
         let lock_path = path.with_extension("lock");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
@@ -44,6 +43,9 @@ impl Folder {
                 if error.kind() == io::ErrorKind::Unsupported => {}
             Err(std::fs::TryLockError::Error(error)) => return Err(Error::disk(&lock_path)(error)),
         }
+        // Only under the lock: who held it before removed this folder at its end.
+        let partial = path.join(".partial");
+        std::fs::create_dir_all(&partial).map_err(Error::disk(&partial))?;
         Ok(Self { path, _lock: lock })
     }
 

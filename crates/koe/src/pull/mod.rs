@@ -15,6 +15,8 @@ mod download;
 mod hub;
 mod local;
 mod release;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::io;
