@@ -11,6 +11,7 @@ use koe_engine::{Model, Voice};
 use koe_text::Dialect;
 
 use crate::config::Config;
+use crate::models;
 use crate::voices::{self, Mix};
 
 /// What the caller asked for.
@@ -226,7 +227,8 @@ pub fn open(choice: &Choice, cache: &Path) -> Result<Opened, Error> {
     Ok(Opened { model, voice, gain, dialect, names })
 }
 
-/// The folder of Kokoro-82M, if it is installed.
+/// The folder of Kokoro-82M, if it is here: where the environment says, where `koe pull` puts it,
+/// or where Hugging Face's tools do.
 pub fn installed(config: &Config) -> Option<PathBuf> {
     let snapshots = config.hub.join("models--hexgrad--Kokoro-82M/snapshots");
     let mut folders: Vec<PathBuf> = std::fs::read_dir(snapshots)
@@ -235,7 +237,9 @@ pub fn installed(config: &Config) -> Option<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     folders.sort();
-    config.model_dir.iter().chain(&folders).find(|folder| looks_like_kokoro(folder)).cloned()
+    let pulled = models::installed(&config.data, models::KOKORO_82M).map(|model| model.folder);
+    let candidates = config.model_dir.iter().chain(&pulled).chain(&folders);
+    candidates.into_iter().find(|folder| looks_like_kokoro(folder)).cloned()
 }
 
 /// Whether the folder holds a configuration and weights.

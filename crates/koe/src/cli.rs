@@ -3,15 +3,17 @@
 //! Nothing is done here: arguments are read, the environment is joined to them, and one of the
 //! files below is called. Whatever fails comes back as a [`Failure`], printed in one line, with
 //! the exit code that its kind has.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line alone prints")]
+#![expect(clippy::print_stderr, reason = "the command line alone prints")]
 
 mod doctor;
 mod failure;
 mod interrupt;
+mod models;
 mod output;
 mod phonemize;
 mod player;
 mod progress;
+mod pull;
 mod say;
 mod source;
 mod voices;
@@ -48,14 +50,11 @@ enum Command {
     Phonemize(PhonemizeArgs),
     /// Check that all is well on this machine
     Doctor(DoctorArgs),
-    /// Download Kokoro-82M
-    Pull {
-        /// The model to download
-        #[arg(default_value = "kokoro-82m")]
-        model: String,
-    },
+    /// Download Kokoro-82M, or go on where the last try ended
+    #[command(after_long_help = PULL_HELP)]
+    Pull(PullArgs),
     /// List the models, and where they are
-    Models,
+    Models(ModelsArgs),
     /// Print what makes a shell complete koe's arguments
     #[command(after_long_help = COMPLETIONS_HELP)]
     Completions {
@@ -142,6 +141,35 @@ struct PhonemizeArgs {
 }
 
 #[derive(Debug, Args)]
+struct PullArgs {
+    /// The model to get
+    #[arg(default_value = "kokoro-82m")]
+    model: String,
+    /// Take it from a folder with the published files, or from a bundle of `koe models --export`
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    from: Option<PathBuf>,
+    /// Only these voices, as af_heart,bf_emma; the others can be got later
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    voices: Vec<String>,
+    /// Read again what is here, and replace what is damaged
+    #[arg(long)]
+    verify: bool,
+}
+
+#[derive(Debug, Args)]
+struct ModelsArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Read every file again to see whether it is what was published
+    #[arg(long)]
+    verify: bool,
+    /// Write Kokoro-82M as one file, to carry to a machine without a network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "verify"], value_hint = ValueHint::FilePath)]
+    export: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct DoctorArgs {
     /// As JSON
     #[arg(long)]
@@ -217,6 +245,17 @@ Examples:
 
 Every line printed is what the model is given at once.";
 
+const PULL_HELP: &str = "\
+Examples:
+  koe pull                                 all of it, 355 MB
+  koe pull --voices af_heart,bf_emma       the model and two of its voices
+  HF_ENDPOINT=https://mirror.example koe pull
+  koe models --export kokoro.tar           here, and on a machine without a network:
+  koe pull --from kokoro.tar
+
+It can be stopped and called again: what has arrived is kept. Every file is checked against the
+checksum that it was published with.";
+
 const COMPLETIONS_HELP: &str = "\
 Examples:
   bash:  koe completions bash > ~/.local/share/bash-completion/completions/koe
@@ -271,9 +310,8 @@ fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Voices(args) => voices::run(&args, checked?),
         Command::Phonemize(args) => phonemize::run(args),
         Command::Doctor(args) => doctor::run(&args, config),
-        Command::Pull { model: _ } | Command::Models => Err(Failure::failed(
-            "not built yet: put Kokoro-82M into a folder and name it in KOKORO_MODEL_DIR",
-        )),
+        Command::Pull(args) => pull::run(&args, checked?),
+        Command::Models(args) => models::run(&args, checked?),
         Command::Completions { shell } => completions(shell, config),
     }
 }
@@ -290,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        command(&Config::default()).debug_assert();
+        command(&Config::read(&|_| None)).debug_assert();
     }
 
     #[test]

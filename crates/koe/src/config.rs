@@ -9,8 +9,11 @@ use std::path::PathBuf;
 
 use koe_engine::Isa;
 
+use crate::models;
+use crate::pull::Source;
+
 /// The environment's part of the configuration; the command line goes before it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `KOKORO_MODEL`: what `--model` takes.
     pub model: Option<String>,
@@ -24,6 +27,10 @@ pub struct Config {
     pub isa: Option<Isa>,
     /// `KOKORO_CACHE_DIR`, or `koe` in the user's cache folder: packed weights.
     pub cache: PathBuf,
+    /// `KOKORO_DATA_DIR`, or `koe` in the user's folder for data: installed models.
+    pub data: PathBuf,
+    /// Where models are published: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
+    pub hub_source: Source,
     /// Where Hugging Face's tools keep models: `HF_HUB_CACHE`, `HF_HOME/hub`, or `huggingface/hub`
     /// in the user's cache folder.
     pub hub: PathBuf,
@@ -41,7 +48,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KOKORO_THREADS", "like --threads"),
     ("KOKORO_ISA", "instruction set: scalar, avx2, avx512, neon (default: the best)"),
     ("KOKORO_CACHE_DIR", "where packed weights are kept (default: ~/.cache/koe)"),
-    ("HF_HOME, HF_HUB_CACHE", "where Hugging Face's tools keep models"),
+    ("KOKORO_DATA_DIR", "where koe pull keeps models (default: ~/.local/share/koe)"),
+    ("HF_HOME, HF_HUB_CACHE", "where Hugging Face's tools keep models; looked at too"),
+    ("HF_ENDPOINT, HF_TOKEN", "where koe pull downloads from (default: huggingface.co)"),
+    ("HF_HUB_OFFLINE", "1: koe pull makes no connection"),
 ];
 
 impl Config {
@@ -93,6 +103,8 @@ impl Config {
             threads,
             isa,
             cache: path("KOKORO_CACHE_DIR").unwrap_or_else(|| user_cache.join("koe")),
+            data: models::data_dir(get),
+            hub_source: Source::hub(get),
             hub,
             path: raw("PATH").unwrap_or_default(),
             problems,

@@ -46,6 +46,11 @@ impl Failure {
         Self { exit: Exit::Usage, message: Some(message.into()) }
     }
 
+    /// It needs what is not installed.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Missing, message: Some(message.into()) }
+    }
+
     /// The user stopped it and knows.
     pub fn interrupted() -> Self {
         Self { exit: Exit::Interrupted, message: None }
@@ -58,7 +63,7 @@ impl Failure {
 }
 
 /// An error with what caused it, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -1,5 +1,5 @@
-//! Ctrl-C, and the signals that mean the same: the first stops the work cleanly, the second at
-//! once.
+//! Ctrl-C, and the signals that mean the same: the first stops the work cleanly, which removes
+//! what is half made, the second at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,26 +17,32 @@ pub(super) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over the signals. Until [`Interrupt::on_signal`] says what to do, one ends the
-    /// process.
+    /// Takes over the signals. Until [`Interrupt::on_signal`] says what to do, the first is only
+    /// remembered.
     pub(super) fn install() -> Result<Self, Failure> {
         let interrupt = Self::default();
         let handler = interrupt.clone();
         ctrlc::set_handler(move || {
             let first = !handler.happened.swap(true, Ordering::SeqCst);
-            let stop = handler.stop.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*stop {
-                Some(stop) if first => stop(),
-                _ => std::process::exit(Exit::Interrupted as i32),
+            if !first {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            if let Some(stop) = &*handler.stop.lock().unwrap_or_else(PoisonError::into_inner) {
+                stop();
             }
         })
         .map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
         Ok(interrupt)
     }
 
-    /// Calls `stop` on the first signal; the caller then ends by itself.
+    /// Calls `stop` on the first signal, at once if that has come already; the caller then ends by
+    /// itself.
     pub(super) fn on_signal(&self, stop: impl Fn() + Send + 'static) {
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(stop));
+        let mut place = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.happened() {
+            stop();
+        }
+        *place = Some(Box::new(stop));
     }
 
     /// Whether there was one.

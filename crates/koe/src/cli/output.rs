@@ -62,6 +62,11 @@ impl OutFile {
         })
     }
 
+    /// The file itself, for what writes to one.
+    pub(super) fn writer(&mut self) -> &mut File {
+        &mut self.file
+    }
+
     fn is_regular(&self) -> bool {
         self.moves.is_some()
     }

@@ -1,0 +1,116 @@
+//! What is refused: the code, and the line that says why and what to do.
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn wrong_arguments_end_with_two_and_say_what_is_wrong() {
+    let sandbox = Sandbox::new();
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["sing"], "unrecognized subcommand"),
+        (&["say", "-s", "0.2", "hi"], "must be from 0.25 to 4"),
+        (&["say", "-s", "4.1", "hi"], "must be from 0.25 to 4"),
+        (&["say", "-s", "nan", "hi"], "must be from 0.25 to 4"),
+        (&["say", "-s", "fast", "hi"], "not a number"),
+        (&["say", "--lang", "fr", "hi"], "fr"),
+        (&["say", "--threads", "0", "hi"], "threads"),
+        (&["say", "--seed", "x", "hi"], "seed"),
+        (&["say", "hi", "-f", "t.txt"], "cannot be used with"),
+        (&["say", "hi", "-o", "a.ogg2"], "cannot write .ogg2 files"),
+        (&["say", "hi", "--format", "wav"], "--format needs -o"),
+        (&["say", "hi", "--format", "mp9", "-o", "a"], "must be one of wav, pcm"),
+        (&["say", "hi", "-o", "a.wav", "--timings", "a.txt"], ".json, .srt or .vtt"),
+        (&["say", "hi", "-o", "a.json", "--format", "wav", "--timings", "a.json"], "same file"),
+        (&["say", "hi", "-o", "a.wav", "-v", "af_hart"], "did you mean af_heart?"),
+        (&["say", "hi", "-o", "a.wav", "-v", "zzz"], "koe voices"),
+        (&["say", "hi", "-o", "a.wav", "-v", "af_slt+"], "a name is missing"),
+        (&["say", "hi", "-o", "a.wav", "-v", "af_slt(0)"], "weights must be above zero"),
+        (
+            &["say", "hi", "-o", "a.wav", "-m", "builtin", "-v", "af_heart"],
+            "only am_rms and af_slt",
+        ),
+        (&["completions", "csh"], "csh"),
+        (&["phonemize", "--alphabet", "hi"], "cannot be used with"),
+    ];
+    for (arguments, message) in cases {
+        let ended = sandbox.run(arguments);
+        assert_eq!(ended.code(), 2, "{arguments:?}: {}", ended.stderr());
+        assert!(ended.stderr().contains(message), "{arguments:?}: {}", ended.stderr());
+    }
+    assert!(sandbox.names().is_empty(), "{:?}", sandbox.names());
+}
+
+#[test]
+fn what_is_not_installed_ends_with_three_and_says_how_to_get_it() {
+    let sandbox = Sandbox::new();
+    for arguments in [
+        &["say", "hi", "-o", "a.wav", "-v", "af_heart"][..],
+        &["say", "hi", "-o", "a.wav", "-v", "af_bella(2)+af_sky"],
+        &["say", "hi", "-o", "a.wav", "-m", "kokoro-82m"],
+    ] {
+        sandbox.run(arguments).fails(3, "koe pull");
+    }
+    sandbox.run(&["say", "hi", "-o", "a.wav", "-m", "no/such"]).fails(3, "not a folder");
+    assert!(sandbox.names().is_empty());
+}
+
+#[test]
+fn a_folder_that_is_no_model_is_a_failure() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    let ended = sandbox.run(&["say", "hi", "-o", "a.wav", "-m", "empty"]);
+    assert_eq!(ended.code(), 1, "{}", ended.stderr());
+    assert_eq!(sandbox.names(), ["empty"]);
+}
+
+#[test]
+fn text_that_cannot_be_read_or_spoken_is_a_failure() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty.txt", "");
+    sandbox.write("blank.txt", "\n \t\n\n");
+    sandbox.write("latin1.txt", b"Caf\xe9");
+    sandbox.write("utf16.txt", b"\xff\xfeH\0i\0");
+    std::fs::create_dir(sandbox.path("folder")).unwrap();
+    let cases = [
+        ("no.txt", "cannot read no.txt: "),
+        ("folder", "it is a folder"),
+        ("empty.txt", "the text is empty"),
+        ("blank.txt", "the text is empty"),
+        ("latin1.txt", "iconv -f WINDOWS-1252"),
+        ("utf16.txt", "utf16.txt is UTF-16"),
+    ];
+    for (name, message) in cases {
+        sandbox.run(&["say", "-f", name, "-o", "a.wav"]).fails(1, message);
+        sandbox.run(&["phonemize", "-f", name]).fails(1, message);
+        assert!(!sandbox.path("a.wav").exists());
+    }
+    sandbox.run(&["say", "", "-o", "a.wav"]).fails(1, "the text is empty");
+    sandbox.run(&["say", "-o", "a.wav"]).fails(1, "the text is empty");
+    sandbox.run(&["say", "🙂🙂", "-o", "a.wav"]).fails(1, "nothing in the text can be spoken");
+    assert!(!sandbox.path("a.wav").exists());
+}
+
+#[test]
+fn an_unknown_phoneme_is_named_and_nothing_is_written() {
+    let sandbox = Sandbox::new();
+    let arguments = ["say", "--phonemes", "-o", "a.wav", "gˈʊd"];
+    sandbox.run(&arguments).fails(1, "no phoneme 'g'").fails(1, "U+0261");
+    assert!(sandbox.names().is_empty());
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run(&["say", "-v", "am_rms", "Yes 🙂 no.", "-o", "a.wav"]).ok();
+    assert!(ended.stderr().contains("1 left out, the first at byte 4"), "{}", ended.stderr());
+}
+
+#[test]
+fn an_environment_that_makes_no_sense_is_refused_with_all_its_problems() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.koe(&["say", "hi", "-o", "a.wav"]);
+    let output = command.env("KOKORO_THREADS", "many").env("KOKORO_ISA", "mmx").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("KOKORO_THREADS") && stderr.contains("KOKORO_ISA"), "{stderr}");
+}
