@@ -3,7 +3,9 @@
 
 use std::arch::x86_64::*;
 
+use super::gemm::Place;
 use super::{LANES, Simd, shells};
+use crate::gemm::Product;
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -73,6 +75,16 @@ impl Simd for Avx2 {
         let address = vectors.as_ptr().wrapping_add(index);
         // SAFETY: every x86-64 CPU has the instruction, and it may be given any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_>,
+        place: Place,
+    ) {
+        // SAFETY: the token was made where AVX2 and FMA are.
+        unsafe { tile::<R, P, H>(product, place) }
     }
 
     #[inline(always)]

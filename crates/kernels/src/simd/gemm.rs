@@ -28,6 +28,15 @@ const VECTORS: usize = PANEL / LANES;
 /// with one row, bound by memory as it is, any distance slows.
 const AHEAD: usize = 16;
 
+/// Where a tile starts.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    t: usize,
+    panel: usize,
+    /// Of the panel.
+    vector: usize,
+}
+
 /// The whole product in tiles of at most `ROWS` rows by `H` vectors.
 #[inline(always)]
 pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product: Product<'_>) {
@@ -47,18 +56,18 @@ pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product
                 let height = ROWS.min(product.n_rows - t);
                 // The guards are constant: no tile higher than `ROWS` is ever compiled.
                 match height {
-                    1 => tile::<S, 1, 1, H>(s, &mut product, t, panel, vector),
-                    2 => tile::<S, 2, 1, H>(s, &mut product, t, panel, vector),
-                    3 => tile::<S, 3, 1, H>(s, &mut product, t, panel, vector),
-                    4 => tile::<S, 4, 1, H>(s, &mut product, t, panel, vector),
-                    5 => tile::<S, 5, 1, H>(s, &mut product, t, panel, vector),
-                    6 => tile::<S, 6, 1, H>(s, &mut product, t, panel, vector),
-                    7 if ROWS > 6 => tile::<S, 7, 1, H>(s, &mut product, t, panel, vector),
-                    8 if ROWS > 6 => tile::<S, 8, 1, H>(s, &mut product, t, panel, vector),
-                    9 if ROWS > 6 => tile::<S, 9, 1, H>(s, &mut product, t, panel, vector),
-                    10 if ROWS > 6 => tile::<S, 10, 1, H>(s, &mut product, t, panel, vector),
-                    11 if ROWS > 6 => tile::<S, 11, 1, H>(s, &mut product, t, panel, vector),
-                    12 if ROWS > 6 => tile::<S, 12, 1, H>(s, &mut product, t, panel, vector),
+                    1 => s.tile::<1, 1, H>(&mut product, Place { t, panel, vector }),
+                    2 => s.tile::<2, 1, H>(&mut product, Place { t, panel, vector }),
+                    3 => s.tile::<3, 1, H>(&mut product, Place { t, panel, vector }),
+                    4 => s.tile::<4, 1, H>(&mut product, Place { t, panel, vector }),
+                    5 => s.tile::<5, 1, H>(&mut product, Place { t, panel, vector }),
+                    6 => s.tile::<6, 1, H>(&mut product, Place { t, panel, vector }),
+                    7 if ROWS > 6 => s.tile::<7, 1, H>(&mut product, Place { t, panel, vector }),
+                    8 if ROWS > 6 => s.tile::<8, 1, H>(&mut product, Place { t, panel, vector }),
+                    9 if ROWS > 6 => s.tile::<9, 1, H>(&mut product, Place { t, panel, vector }),
+                    10 if ROWS > 6 => s.tile::<10, 1, H>(&mut product, Place { t, panel, vector }),
+                    11 if ROWS > 6 => s.tile::<11, 1, H>(&mut product, Place { t, panel, vector }),
+                    12 if ROWS > 6 => s.tile::<12, 1, H>(&mut product, Place { t, panel, vector }),
                     _ => unreachable!("no tile is higher than twelve rows"),
                 }
                 t += height;
@@ -77,7 +86,7 @@ fn few_rows<S: Simd, const R: usize, const P: usize, const H: usize>(
     let mut panel = 0;
     while (panel + P) * PANEL <= product.n {
         for vector in (0..VECTORS).step_by(H) {
-            tile::<S, R, P, H>(s, product, 0, panel, vector);
+            s.tile::<R, P, H>(product, Place { t: 0, panel, vector });
         }
         panel += P;
     }
@@ -86,12 +95,10 @@ fn few_rows<S: Simd, const R: usize, const P: usize, const H: usize>(
 
 /// Rows `t..t + R` by the vectors `vector..vector + H` of the panels `panel..panel + P`.
 #[inline(always)]
-fn tile<S: Simd, const R: usize, const P: usize, const H: usize>(
+pub(super) fn tile<S: Simd, const R: usize, const P: usize, const H: usize>(
     s: S,
     product: &mut Product<'_>,
-    t: usize,
-    panel: usize,
-    vector: usize,
+    Place { t, panel, vector }: Place,
 ) {
     let rows = product.rows;
     let k = rows.n_taps * rows.depth;

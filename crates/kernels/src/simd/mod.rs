@@ -28,12 +28,14 @@ mod lstm;
 mod maths;
 mod norm;
 
+use crate::gemm::Product;
+
 /// Numbers in a vector.
-pub(crate) const LANES: usize = 16;
+const LANES: usize = 16;
 
 /// Arithmetic on sixteen f32. A value of an implementing type proves that the CPU has the
 /// instructions it uses.
-pub(crate) trait Simd: Copy {
+trait Simd: Copy {
     /// Sixteen f32.
     type V: Copy;
 
@@ -60,6 +62,14 @@ pub(crate) trait Simd: Copy {
     fn shift_left<const N: u32>(self, v: Self::V) -> Self::V;
     /// Exclusive or of the bits.
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// [`gemm::tile`] as a function of its own. Were all tiles inlined into one function, the
+    /// compiler would lose count of the registers and keep sums in memory.
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_>,
+        place: gemm::Place,
+    );
 
     /// Asks for a vector that will be loaded soon; the index may lie past the end.
     #[inline(always)]
@@ -117,6 +127,16 @@ macro_rules! shells {
         pub(crate) fn gemm(product: crate::gemm::Product<'_>) {
             crate::simd::gemm::gemm::<_, $rows, $vectors>($isa, product);
         }
+
+        #[target_feature(enable = $feature)]
+        #[inline(never)]
+        fn tile<const R: usize, const P: usize, const H: usize>(
+            product: &mut crate::gemm::Product<'_>,
+            place: crate::simd::gemm::Place,
+        ) {
+            crate::simd::gemm::tile::<_, R, P, H>($isa, product, place);
+        }
+
         $(
             #[target_feature(enable = $feature)]
             pub(crate) fn $name($($argument: $type),*) {
@@ -147,4 +167,4 @@ macro_rules! shells {
     };
 }
 #[allow(unused_imports, reason = "targets with neither x86-64 nor AArch64 have no shells")]
-pub(crate) use shells;
+use shells;

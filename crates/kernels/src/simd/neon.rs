@@ -3,7 +3,9 @@
 
 use std::arch::aarch64::*;
 
+use super::gemm::Place;
 use super::{LANES, Simd, shells};
+use crate::gemm::Product;
 
 /// Proof that the CPU has NEON.
 #[derive(Clone, Copy)]
@@ -81,6 +83,16 @@ impl Simd for Neon {
             vst1q_f32(out[8..].as_mut_ptr(), v[2]);
             vst1q_f32(out[12..].as_mut_ptr(), v[3]);
         }
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_>,
+        place: Place,
+    ) {
+        // SAFETY: the token was made where NEON is.
+        unsafe { tile::<R, P, H>(product, place) }
     }
 
     #[inline(always)]
