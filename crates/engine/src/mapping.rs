@@ -12,19 +12,20 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 
 /// The whole of a file as bytes, at a page boundary.
 #[derive(Debug)]
 pub(crate) struct Mapping(Mmap);
 
 impl Mapping {
-    /// Maps a file that koe wrote and that nobody writes any more. The system is asked to make
-    /// all pages accessible at once, as all are about to be read for their checksums.
+    /// Maps a file that koe wrote and that nobody writes any more. Its pages become accessible as
+    /// its checksums are compared, on several threads: to have the system do it here first takes
+    /// as much work, on one.
     pub(crate) fn new(file: &File) -> io::Result<Self> {
         // SAFETY: The bytes must not change while they are borrowed. The callers map packs only,
         // which are complete when they get their name and are never written to afterwards.
-        let map = unsafe { MmapOptions::new().populate().map(file)? };
+        let map = unsafe { Mmap::map(file)? };
         Ok(Self(map))
     }
 
