@@ -212,6 +212,7 @@ def main():
     parser.add_argument("--koe", type=Path, required=True, help="the built example serve_tokens")
     parser.add_argument("--cache", type=Path, help="koe's cache folder (default: a temporary one)")
     parser.add_argument("--voice", default="af_heart")
+    parser.add_argument("--isa", help="instructions that koe is held to (default: the best of this CPU)")
     parser.add_argument("--tokens", type=lambda s: [int(x) for x in s.split(",")], default=[20, 100, 300, 510])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
@@ -225,7 +226,7 @@ def main():
         cache = args.cache or Path(scratch) / "cache"
         cache.mkdir(parents=True, exist_ok=True)
         commands = {
-            "koe": [str(args.koe), str(args.model), str(cache), str(args.threads)],
+            "koe": [str(args.koe), str(args.model), str(cache), str(args.threads), *([args.isa] if args.isa else [])],
             "onnxruntime": [sys.executable, str(HERE / "ort_worker.py"), str(args.model / "kokoro-rand.onnx"),
                             str(args.threads)]}
         voice = args.model / "voices" / f"{args.voice}.bin"
@@ -249,11 +250,12 @@ def main():
         commit = "unknown"
     slug = re.sub(r"[^a-z0-9]+", "-", here["cpu"].lower().replace("(r)", "")).strip("-")
     today = datetime.date.today().isoformat()
-    path = args.record or (HERE.parent / "records" / f"{today}-{slug}" / f"ort-fp32-{args.threads}t.json")
+    path = args.record or (HERE.parent / "records" / f"{today}-{slug}" / f"ort-fp32-{args.threads}t{f'-{args.isa}' if args.isa else ''}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({
-        "command": "python bench/peers/compare.py --tokens {} --threads {} --rounds {} --cold {}".format(
-            ",".join(map(str, args.tokens)), args.threads, args.rounds, args.cold),
+        "command": "python bench/peers/compare.py --tokens {} --threads {} --rounds {} --cold {}{}".format(
+            ",".join(map(str, args.tokens)), args.threads, args.rounds, args.cold,
+            f" --isa {args.isa}" if args.isa else ""),
         "note": args.note, "date": today, "commit": commit, "machine": here,
         "peers": [worker.description for worker in workers],
         "steady": rows, "cold": cold_rows, "memory": memory_rows}, indent=1) + "\n")

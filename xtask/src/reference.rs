@@ -63,7 +63,7 @@ struct Row {
     stages: Vec<f64>,
     /// Of the source's spectrum, as complex numbers.
     har: f64,
-    /// Phases of it that are π here and −π there, where rounding decides.
+    /// Phases of it half a turn or more apart, of numbers that are the same but for rounding.
     turned: usize,
     /// Largest sample difference given that spectrum, and given the source.
     given_spectrum: f64,
@@ -237,7 +237,7 @@ fn case(session: &mut Session, file: &Path) -> Result<Row> {
     let turned = turned_phases(&ours, &har, bins);
     row.turned = turned.by_rounding;
     if turned.wrong > 0 {
-        row.faults.push(format!("har: {} phases are half a turn or more apart", turned.wrong));
+        row.faults.push(format!("har: {} phases are wrong by half a turn or more", turned.wrong));
     }
     let ours = stage(&given_source, "waveform")?;
     row.given_source = max_error(&ours, &waveform);
