@@ -3,9 +3,11 @@
 //! Redirects are followed here rather than by the HTTP client, because who may see the token
 //! depends on them: only the endpoint itself ever does.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use super::{Error, Item, Patience, Release, Token};
@@ -40,6 +42,7 @@ impl<'a> Client<'a> {
     pub(super) fn new(
         endpoint: &str,
         token: Option<&'a Token>,
+        certificates: Option<&Path>,
         patience: &Patience,
     ) -> Result<Self, Error> {
         let bad =
@@ -65,6 +68,9 @@ impl<'a> Client<'a> {
             .timeout_recv_response(Some(patience.stall))
             .timeout_per_read(Some(patience.stall))
             .timeout_per_write(Some(patience.stall));
+        if let Some(path) = certificates {
+            config = config.tls_config(trusting(path)?);
+        }
         if is_loopback(host) {
             // A proxy that the environment names would look for the mirror on its own machine.
             config = config.proxy(None);
@@ -129,6 +135,22 @@ impl<'a> Client<'a> {
         let same = a.scheme() == b.scheme() && a.host() == b.host() && port(a) == port(b);
         same && (b.scheme_str() == Some("https") || b.host().is_some_and(is_loopback))
     }
+}
+
+/// Trusts the authorities in a PEM file, and no others.
+fn trusting(path: &Path) -> Result<TlsConfig, Error> {
+    let bad = |why: String| Error::Certificates { path: path.to_owned(), why };
+    let pem = std::fs::read(path).map_err(Error::disk(path))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(bad("it holds no certificate".to_owned()));
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 fn port(uri: &Uri) -> u16 {
@@ -216,7 +238,7 @@ mod tests {
     fn only_the_endpoint_sees_the_token() {
         let token = Token("t".to_owned());
         let sees = |endpoint: &str, uri: &str| {
-            let client = Client::new(endpoint, Some(&token), &Patience::default()).unwrap();
+            let client = Client::new(endpoint, Some(&token), None, &Patience::default()).unwrap();
             client.may_see_token(&uri.parse().unwrap())
         };
         assert!(sees("https://hub.test", "https://hub.test/a"));
@@ -237,7 +259,7 @@ mod tests {
     fn endpoints_must_be_addresses() {
         for endpoint in ["", "hub", "ftp://hub", "https://", "https://u:p@hub", "https://hub/?a=b"]
         {
-            let client = Client::new(endpoint, None, &Patience::default());
+            let client = Client::new(endpoint, None, None, &Patience::default());
             assert!(matches!(client, Err(Error::Endpoint { .. })), "{endpoint}");
         }
     }

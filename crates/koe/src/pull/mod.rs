@@ -62,6 +62,8 @@ pub enum Source {
         token: Option<Token>,
         /// `HF_HUB_OFFLINE`: no connection is made.
         offline: bool,
+        /// `SSL_CERT_FILE`: the authorities to trust instead of the public ones, as PEM.
+        certificates: Option<PathBuf>,
     },
     /// A folder with the published files under their published paths.
     Folder(PathBuf),
@@ -71,7 +73,7 @@ pub enum Source {
 
 impl Source {
     /// The hub that the variables which `get` returns tell of: `HF_ENDPOINT`, `HF_TOKEN`,
-    /// `HF_HUB_OFFLINE` (on where it is `1`, `true`, `yes` or `on`).
+    /// `HF_HUB_OFFLINE` (on where it is `1`, `true`, `yes` or `on`), `SSL_CERT_FILE`.
     pub fn hub(get: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let text = |name: &str| {
             let value = get(name)?.into_string().ok()?.trim().to_owned();
@@ -82,6 +84,7 @@ impl Source {
             endpoint: text("HF_ENDPOINT").unwrap_or_else(|| HUGGING_FACE.to_owned()),
             token: text("HF_TOKEN").map(Token),
             offline: text("HF_HUB_OFFLINE").is_some_and(is_on),
+            certificates: get("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         }
     }
 
@@ -185,6 +188,14 @@ pub enum Error {
     Endpoint {
         /// The address.
         endpoint: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file of authorities to trust holds none.
+    #[error("SSL_CERT_FILE {}: {why}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
@@ -397,8 +408,9 @@ fn fetch(
         Source::Hub { offline: true, .. } => {
             return Err(Error::Offline { name: release.name.clone() });
         }
-        Source::Hub { endpoint, token, .. } => {
-            let client = hub::Client::new(endpoint, token.as_ref(), patience)?;
+        Source::Hub { endpoint, token, certificates, .. } => {
+            let certificates = certificates.as_deref();
+            let client = hub::Client::new(endpoint, token.as_ref(), certificates, patience)?;
             let mut got = Vec::new();
             for (index, item) in missing.iter().enumerate() {
                 progress(Event::File { path: &item.path, index, n_files: missing.len() });

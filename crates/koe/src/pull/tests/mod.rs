@@ -1,7 +1,11 @@
-//! Pulls from servers that cut, stall, lie and redirect, from folders and bundles, and through
-//! kills. No test leaves this machine.
+//! Pulls through all that can happen on the way. No test leaves this machine.
+//!
+//! Here: what a pull of a small model with a good server must do. `network` has the bad servers,
+//! `local` folders and bundles, `kill` processes that die.
 
 mod kill;
+mod local;
+mod network;
 mod server;
 
 use std::collections::BTreeMap;
@@ -10,7 +14,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use self::server::{Asked, Reply, Server, Then};
+use self::server::{Asked, Reply, Server};
 use super::*;
 use crate::models::hex;
 
@@ -77,7 +81,12 @@ struct Pull {
 impl Pull {
     fn new(endpoint: impl Into<String>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let source = Source::Hub { endpoint: endpoint.into(), token: None, offline: false };
+        let source = Source::Hub {
+            endpoint: endpoint.into(),
+            token: None,
+            offline: false,
+            certificates: None,
+        };
         let options = Options {
             release: release(&files()),
             data: data.path().to_owned(),
@@ -173,333 +182,6 @@ fn installs_every_file_and_asks_for_none_twice() {
 }
 
 #[test]
-fn a_cut_download_goes_on_where_it_stopped() {
-    let server = server(|_, reply, _| reply.cut(100_000));
-    let mut pull = Pull::from(&server);
-    pull.run().unwrap();
-    pull.check();
-    let asked = weights(&server);
-    assert_eq!(asked.iter().map(|asked| asked.start).collect::<Vec<_>>(), [0, 100_000, 200_000]);
-    assert_eq!(asked[1].if_range.as_deref(), Some(ETAG));
-    assert_eq!(pull.events.len(), 2);
-}
-
-#[test]
-fn a_later_pull_goes_on_where_an_earlier_one_gave_up() {
-    let broken = server(|_, reply, nth| reply.cut(if nth == 0 { 123_456 } else { 0 }));
-    let mut pull = Pull::from(&broken);
-    let complaint = pull.complaint();
-    assert!(complaint.contains("after 3 tries"), "{complaint}");
-    assert!(pull.installed().is_none());
-    let whole = honest();
-    pull.options.source = Pull::from(&whole).options.source;
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&whole)[0].start, 123_456);
-    assert_eq!(weights(&whole).len(), 1);
-}
-
-#[test]
-fn a_stalled_server_is_left_and_asked_again() {
-    let server = server(|_, reply, nth| match nth {
-        0 => reply.cut(0).then(Then::Stall),
-        1 => reply.cut(150_000).then(Then::Stall),
-        _ => reply,
-    });
-    let mut pull = Pull::from(&server);
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&server)[2].start, 150_000);
-}
-
-#[test]
-fn a_server_that_never_answers_is_given_up() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // The system accepts connections; nobody reads them.
-    let mut pull = Pull::new(format!("http://{}", listener.local_addr().unwrap()));
-    let complaint = pull.complaint();
-    assert!(complaint.contains("does not answer"), "{complaint}");
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let mut pull = Pull::new(format!("http://{address}"));
-    assert!(pull.complaint().contains("after 3 tries"));
-}
-
-#[test]
-fn a_trickle_is_a_stall() {
-    let server = server(|_, reply, _| reply.then(Then::Trickle(Duration::from_millis(5))));
-    let mut pull = Pull::from(&server);
-    let complaint = pull.complaint();
-    assert!(complaint.contains("too slow"), "{complaint}");
-    assert!(weights(&server)[1].start > 0, "what trickled in was thrown away");
-}
-
-#[test]
-fn a_server_that_ignores_ranges_sends_all_of_it_again() {
-    let server = server(|_, reply, nth| match nth {
-        0 => reply.cut(100_000),
-        _ => Reply::whole(&files()[WEIGHTS]),
-    });
-    let mut pull = Pull::from(&server);
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&server).len(), 2);
-}
-
-#[test]
-fn a_server_that_starts_over_and_over_is_given_up() {
-    let server = server(|_, _, _| Reply::whole(&files()[WEIGHTS]).cut(200_000));
-    let complaint = Pull::from(&server).complaint();
-    assert!(complaint.contains("tries"), "{complaint}");
-    assert!(weights(&server).len() <= 5);
-}
-
-#[test]
-fn a_part_that_was_not_asked_for_is_not_believed() {
-    let server = server(|_, reply, nth| match nth {
-        0 => reply.cut(100_000),
-        1 => {
-            let mut reply = Reply::whole(&files()[WEIGHTS][50_000..])
-                .header("Content-Range", format!("bytes 50000-299999/{WEIGHTS_BYTES}"));
-            reply.status = 206;
-            reply
-        }
-        _ => reply,
-    });
-    let mut pull = Pull::from(&server);
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&server)[2].start, 0);
-}
-
-#[test]
-fn a_file_that_changed_meanwhile_is_fetched_from_the_start() {
-    let changed = server(|asked, reply, nth| match nth {
-        0 => reply.cut(100_000),
-        _ => Reply::honest(asked, &files()[WEIGHTS], "\"other\""),
-    });
-    let mut pull = Pull::from(&changed);
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&changed)[1].if_range.as_deref(), Some(ETAG));
-
-    // A weak tag promises nothing, and is not sent back.
-    let weak = server(|_, reply, nth| {
-        let mut reply = reply.cut(if nth == 0 { 100_000 } else { WEIGHTS_BYTES });
-        reply.headers.retain(|(name, _)| name != "ETag");
-        reply.header("ETag", "W/\"tag\"")
-    });
-    let mut pull = Pull::from(&weak);
-    pull.run().unwrap();
-    assert!(weights(&weak)[1].if_range.is_none() && weights(&weak)[1].start == 100_000);
-}
-
-#[test]
-fn garbage_of_an_earlier_pull_is_found_out() {
-    for garbage in [vec![1; 1000], vec![1; WEIGHTS_BYTES], vec![1; WEIGHTS_BYTES + 1]] {
-        let server = honest();
-        let mut pull = Pull::from(&server);
-        let partial = pull.partial(WEIGHTS);
-        std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
-        std::fs::write(&partial, garbage).unwrap();
-        pull.run().unwrap();
-        pull.check();
-    }
-    // A small file that is longer than the real one: the server has no such part.
-    let server = honest();
-    let mut pull = Pull::from(&server);
-    let partial = pull.partial("config.json");
-    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
-    std::fs::write(&partial, vec![1; 5000]).unwrap();
-    pull.run().unwrap();
-    pull.check();
-}
-
-#[test]
-fn what_an_earlier_pull_completed_is_not_asked_for() {
-    let server = honest();
-    let mut pull = Pull::from(&server);
-    for (path, content) in files().iter() {
-        std::fs::create_dir_all(pull.partial(path).parent().unwrap()).unwrap();
-        std::fs::write(pull.partial(path), content).unwrap();
-    }
-    pull.run().unwrap();
-    pull.check();
-    assert!(server.asked().is_empty());
-}
-
-#[test]
-fn wrong_bytes_are_deleted_and_named() {
-    let wrong = server(|_, mut reply, _| {
-        reply.body[77] ^= 1;
-        reply
-    });
-    let mut pull = Pull::from(&wrong);
-    let complaint = pull.complaint();
-    assert!(complaint.contains("weights.pth is not the published file"), "{complaint}");
-    assert!(!pull.partial(WEIGHTS).exists() && pull.installed().is_none());
-    assert_eq!(weights(&wrong).len(), 1);
-}
-
-#[test]
-fn a_wrong_length_is_noticed_before_anything_is_written() {
-    let login = server(|_, _, _| Reply::whole(b"<html>please log in</html>"));
-    let mut pull = Pull::from(&login);
-    let complaint = pull.complaint();
-    assert!(complaint.contains("sends 26 bytes") && complaint.contains("300000"), "{complaint}");
-    assert_eq!(pull.partial(WEIGHTS).metadata().unwrap().len(), 0);
-
-    let files = files();
-    let endless = Server::new(move |asked| match asked_for(&files, asked) {
-        Some(("config.json", _)) => Reply::whole(&[b' '; 1 << 20]),
-        _ => Reply::new(404),
-    });
-    let complaint = Pull::from(&endless).complaint();
-    assert!(complaint.contains("config.json") && complaint.contains("10000"), "{complaint}");
-}
-
-#[test]
-fn a_body_that_does_not_end_is_left() {
-    // Without a length the end of the connection is the end of the body.
-    let files = files();
-    let endless = Server::new(move |asked| match asked_for(&files, asked) {
-        Some(("config.json", _)) => Reply { body: vec![b' '; 1 << 20], ..Reply::new(200) },
-        _ => Reply::new(404),
-    });
-    let mut pull = Pull::from(&endless);
-    let complaint = pull.complaint();
-    assert!(complaint.contains("at most 10000"), "{complaint}");
-    assert!(pull.partial("config.json").metadata().unwrap().len() <= 10_000);
-
-    // Of the weights the length is known, so a cut is one even then.
-    let unnamed = server(|_, reply, nth| {
-        let mut reply = reply.cut(if nth == 0 { 100_000 } else { WEIGHTS_BYTES });
-        reply.headers.retain(|(name, _)| name != "Content-Length");
-        reply
-    });
-    let mut pull = Pull::from(&unnamed);
-    pull.run().unwrap();
-    pull.check();
-    assert_eq!(weights(&unnamed)[1].start, 100_000);
-}
-
-#[test]
-fn a_promise_of_more_than_comes_is_a_cut() {
-    let files = files();
-    let short = Server::new(move |asked| {
-        let (path, content) = asked_for(&files, asked).unwrap();
-        let reply = Reply::honest(asked, content, ETAG);
-        if path == "config.json" && asked.start == 0 { reply.cut(500) } else { reply }
-    });
-    let mut pull = Pull::from(&short);
-    pull.run().unwrap();
-    pull.check();
-}
-
-#[test]
-fn redirects_are_followed_and_the_token_stays_at_home() {
-    let cdn = {
-        let files = files();
-        Server::new(move |asked| {
-            let path = asked.path.strip_prefix("/cdn/").unwrap().split('?').next().unwrap();
-            Reply::honest(asked, &files[path], ETAG)
-        })
-    };
-    // The same machine under another name is another host.
-    let elsewhere = format!("http://localhost:{}/cdn/", cdn.port);
-    let hub = Server::new(move |asked| {
-        let path = asked.path.strip_prefix("/hub/owner/tiny/resolve/abc123/");
-        match path {
-            // First within the host, by a path; then to the other.
-            Some(path) => Reply::new(307).header("Location", format!("/moved/{path}")),
-            None => {
-                let path = asked.path.strip_prefix("/moved/").unwrap();
-                Reply::new(302).header("Location", format!("{elsewhere}{path}?signature=1"))
-            }
-        }
-    });
-    let mut pull = Pull::new(format!("{}/hub/", hub.endpoint()));
-    let Source::Hub { token, .. } = &mut pull.options.source else { unreachable!() };
-    *token = Some(Token("hf_secret".to_owned()));
-    assert!(!format!("{:?}", pull.options).contains("secret"));
-    pull.run().unwrap();
-    pull.check();
-    assert!(hub.asked().len() == 10 && cdn.asked().len() == 5);
-    let shown = |asked: &Asked| asked.authorization.as_deref() == Some("Bearer hf_secret");
-    assert!(hub.asked().iter().all(shown));
-    assert!(cdn.asked().iter().all(|asked| asked.authorization.is_none()));
-}
-
-#[test]
-fn redirects_that_lead_nowhere_end() {
-    let cases: [(&str, &str); 4] = [
-        ("/owner/tiny/resolve/abc123/config.json", "without end"),
-        ("ftp://example.test/", "to nowhere"),
-        ("http://", "to nowhere"),
-        ("", "without end"),
-    ];
-    for (location, expected) in cases {
-        let loops = Server::new(move |_| Reply::new(302).header("Location", location));
-        let complaint = Pull::from(&loops).complaint();
-        assert!(complaint.contains(expected), "{location}: {complaint}");
-        assert!(loops.asked().len() <= 11);
-    }
-    let silent = Server::new(|_| Reply::new(302));
-    assert!(Pull::from(&silent).complaint().contains("to nowhere"));
-}
-
-#[test]
-fn a_refusal_is_told_at_once_with_what_to_do() {
-    for (status, expected) in [
-        (401, "HF_TOKEN"),
-        (403, "HF_TOKEN"),
-        (404, "no config.json of owner/tiny at revision abc123: check HF_ENDPOINT"),
-        (410, "HF_ENDPOINT"),
-        (418, "418"),
-        (204, "204"),
-    ] {
-        let server = Server::new(move |_| Reply::new(status).header("Content-Length", 0));
-        let complaint = Pull::from(&server).complaint();
-        assert!(complaint.contains(expected), "{status}: {complaint}");
-        assert_eq!(server.asked().len(), 1, "{status}");
-    }
-}
-
-#[test]
-fn trouble_that_passes_is_waited_for() {
-    for status in [408, 429, 500, 502, 503, 504] {
-        let server = server(move |_, reply, nth| match nth {
-            0 => Reply::new(status).header("Retry-After", 0).header("Content-Length", 0),
-            _ => reply,
-        });
-        let mut pull = Pull::from(&server);
-        pull.run().unwrap();
-        pull.check();
-        assert!(pull.events[0].contains(&status.to_string()), "{:?}", pull.events);
-    }
-    let down = Server::new(|_| Reply::new(503).header("Content-Length", 0));
-    let complaint = Pull::from(&down).complaint();
-    assert!(complaint.contains("after 3 tries") && complaint.contains("503"), "{complaint}");
-    assert_eq!(down.asked().len(), 3);
-}
-
-#[test]
-fn what_is_no_http_is_an_error() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = io::Write::write_all(&mut stream, b"220 smtp at your service\r\n\r\n");
-        }
-    });
-    assert_ne!(Pull::new(format!("http://{address}")).complaint(), "no complaint");
-    // Encryption where there is none.
-    let plain = honest();
-    let complaint = Pull::new(format!("https://127.0.0.1:{}", plain.port)).complaint();
-    assert_ne!(complaint, "no complaint");
-}
-
-#[test]
 fn offline_makes_no_connection_and_says_what_to_do() {
     let server = honest();
     let mut pull = Pull::from(&server);
@@ -525,24 +207,16 @@ fn the_environment_tells_of_the_hub() {
         })
     };
     let endpoint = HUGGING_FACE.to_owned();
-    assert_eq!(hub(&[("HF_TOKEN", " ")]), Source::Hub { endpoint, token: None, offline: false });
+    assert_eq!(
+        hub(&[("HF_TOKEN", " ")]),
+        Source::Hub { endpoint, token: None, offline: false, certificates: None }
+    );
     let endpoint = "http://mirror".to_owned();
     let variables =
         [("HF_ENDPOINT", "http://mirror"), ("HF_TOKEN", "t\n"), ("HF_HUB_OFFLINE", "True")];
     let token = Some(Token("t".to_owned()));
-    assert_eq!(hub(&variables), Source::Hub { endpoint, token, offline: true });
+    assert_eq!(hub(&variables), Source::Hub { endpoint, token, offline: true, certificates: None });
     assert!(matches!(hub(&[("HF_HUB_OFFLINE", "0")]), Source::Hub { offline: false, .. }));
-}
-
-#[test]
-fn a_token_that_cannot_be_sent_is_an_error_without_the_token() {
-    let server = honest();
-    let mut pull = Pull::from(&server);
-    let Source::Hub { token, .. } = &mut pull.options.source else { unreachable!() };
-    *token = Some(Token("secret\r\nX-Evil: 1".to_owned()));
-    let complaint = pull.complaint();
-    assert!(complaint.contains("cannot be asked") && !complaint.contains("secret"), "{complaint}");
-    assert!(server.asked().is_empty());
 }
 
 #[test]
@@ -644,112 +318,6 @@ fn a_data_folder_that_cannot_be_is_an_error_with_its_name() {
     assert!(complaint.contains("models"), "{complaint}");
     let full = Error::disk(Path::new("/d/x"))(io::ErrorKind::StorageFull.into()).to_string();
     assert!(full.contains("no space left for /d/x") && full.contains("KOKORO_DATA_DIR"), "{full}");
-}
-
-/// The published files in a folder.
-fn folder_of(files: &Files) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (path, content) in files.iter() {
-        let path = folder.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-    folder
-}
-
-#[test]
-fn a_folder_is_a_source_and_is_proven_too() {
-    let folder = folder_of(&files());
-    let mut pull = Pull::new("http://127.0.0.1:1");
-    pull.options.source = Source::local(folder.path());
-    std::fs::remove_file(folder.path().join("voices/bf_c.pt")).unwrap();
-    assert_eq!(pull.run().unwrap().voices(), ["af_a", "am_b"], "a folder may have fewer voices");
-    pull.options.voices = Some(vec!["bf_c".to_owned()]);
-    assert!(pull.complaint().ends_with("has no voices/bf_c.pt"));
-    std::fs::write(folder.path().join("voices/bf_c.pt"), &files()["voices/bf_c.pt"]).unwrap();
-    pull.run().unwrap();
-    pull.check();
-
-    for (path, content) in
-        [(WEIGHTS, vec![0; WEIGHTS_BYTES]), (WEIGHTS, vec![0; 5]), ("config.json", vec![0; 20_000])]
-    {
-        let folder = folder_of(&files());
-        std::fs::write(folder.path().join(path), content).unwrap();
-        let mut pull = Pull::new("http://127.0.0.1:1");
-        pull.options.source = Source::local(folder.path());
-        let complaint = pull.complaint();
-        assert!(complaint.contains(path), "{complaint}");
-        assert!(pull.installed().is_none());
-    }
-    let mut pull = Pull::new("http://127.0.0.1:1");
-    pull.options.source = Source::local(&folder.path().join("voices"));
-    assert!(pull.complaint().contains("has no config.json"));
-}
-
-#[test]
-fn a_bundle_carries_a_model_to_another_machine() {
-    let server = honest();
-    let mut pull = Pull::from(&server);
-    let model = pull.run().unwrap();
-    let bundle = pull.data.path().join("bundle.tar");
-    export(&model, std::fs::File::create(&bundle).unwrap()).unwrap();
-    let mut other = Pull::new("http://127.0.0.1:1");
-    other.options.source = Source::local(&bundle);
-    other.run().unwrap();
-    other.check();
-
-    let whole = std::fs::read(&bundle).unwrap();
-    for n_bytes in (0..whole.len()).step_by(9_973) {
-        let cut = other.data.path().join("cut.tar");
-        std::fs::write(&cut, &whole[..n_bytes]).unwrap();
-        let mut pull = Pull::new("http://127.0.0.1:1");
-        pull.options.source = Source::local(&cut);
-        assert_ne!(pull.complaint(), "no complaint", "{n_bytes} bytes");
-        assert!(pull.installed().is_none());
-    }
-}
-
-#[test]
-fn a_bundle_cannot_write_anywhere_else() {
-    let files = files();
-    let entry = |name: &str, kind: tar::EntryType, content: &[u8]| {
-        let mut header = tar::Header::new_ustar();
-        // The library refuses such names; an attacker's does not.
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_entry_type(kind);
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        let padding = content.len().next_multiple_of(512) - content.len();
-        [header.as_bytes(), content, &vec![0; padding]].concat()
-    };
-    let complaint = |entries: &[Vec<u8>]| {
-        let mut pull = Pull::new("http://127.0.0.1:1");
-        let bundle = pull.data.path().join("bundle.tar");
-        std::fs::write(&bundle, [&entries.concat()[..], &[0; 1024]].concat()).unwrap();
-        pull.options.source = Source::Bundle(bundle);
-        pull.complaint()
-    };
-    let regular = tar::EntryType::Regular;
-    let all: Vec<Vec<u8>> =
-        files.iter().map(|(path, content)| entry(&format!("./{path}"), regular, content)).collect();
-    let with = |more: Vec<u8>| complaint(&[all.clone(), vec![more]].concat());
-    assert_eq!(complaint(&all), "no complaint");
-    assert_eq!(with(entry("tiny/README.md", regular, b"hello")), "no complaint");
-    assert_eq!(with(entry("tiny/", tar::EntryType::Directory, b"")), "no complaint");
-    for name in ["../evil", "/etc/evil", "tiny/../../evil", "tiny\\..\\evil"] {
-        let complaint = with(entry(name, regular, b"evil"));
-        assert!(complaint.contains("leave the folder"), "{name}: {complaint}");
-    }
-    for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
-        assert!(with(entry("tiny/config.json", kind, b"")).contains("a link or a device"));
-    }
-    let twice = with(entry("tiny/config.json", regular, &files["config.json"]));
-    assert!(twice.contains("there twice"), "{twice}");
-    let huge = complaint(&[entry("config.json", regular, &[0; 20_000])]);
-    assert!(huge.contains("at most 10000"), "{huge}");
-    assert!(complaint(&[entry("config.json", regular, b"{}")]).contains("not the published file"));
-    let many = vec![entry("x", regular, b""); 5000];
-    assert!(complaint(&many).contains("more than 4096 entries"));
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Server {
 }
 
 /// Reads one request to the end of its headers.
-pub(super) fn read_request(stream: &TcpStream) -> Option<Asked> {
+pub(super) fn read_request(stream: impl Read) -> Option<Asked> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next()?.ok()?;
     let mut asked = Asked { path: first.split(' ').nth(1)?.to_owned(), ..Asked::default() };
