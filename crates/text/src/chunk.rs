@@ -61,12 +61,18 @@ impl Chunker {
 
     /// Takes in a sentence. One without a word adds nothing but its end: there is nothing to say.
     pub(crate) fn push(&mut self, line: Line) {
-        self.end = line.end;
+        let end_before = std::mem::replace(&mut self.end, line.end);
         if line.words.is_empty() {
             return;
         }
         if let (Some(last), Some(next)) = (self.spans.last(), line.spans.first()) {
             let gap = last.end.min(next.start)..next.start;
+            // Headings and list items are written without a stop but not read without one.
+            let is_open = self.symbols.last().is_some_and(|symbol| symbol.is_alphabetic());
+            if is_open && end_before >= Boundary::Sentence {
+                self.symbols.push('.');
+                self.spans.push(gap.start..gap.start);
+            }
             self.symbols.push(' ');
             self.spans.push(gap);
         }
@@ -213,5 +219,144 @@ impl Chunker {
             *phrase -= n_gone;
         }
         chunk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phoneme::Note;
+
+    /// A line as it would come of `text`, were every letter its own phoneme.
+    fn line(text: &str, offset: usize, end: Boundary) -> Line {
+        let mut line = Line { end, notes: Vec::<Note>::new(), ..Line::default() };
+        let mut byte = offset;
+        for (at, c) in text.chars().enumerate() {
+            let span = byte..byte + c.len_utf8();
+            let in_word = c.is_alphabetic();
+            match line.words.last_mut().filter(|word| word.symbols.end == at && in_word) {
+                Some(word) => {
+                    word.symbols.end += 1;
+                    word.span.end = span.end;
+                }
+                None if in_word => {
+                    line.words.push(Word { span: span.clone(), symbols: at..at + 1 });
+                    if text.chars().skip(at).collect::<String>().starts_with("and ") {
+                        line.phrases.push(at);
+                    }
+                }
+                None => {}
+            }
+            line.symbols.push(c);
+            byte = span.end;
+            line.spans.push(span);
+        }
+        line
+    }
+
+    /// Pushes the sentences, which stand apart by `‖`, and checks the chunks, which do by `|`.
+    fn check(first: usize, target: usize, max: usize, sentences: &str, expected: &str) {
+        let mut chunker = Chunker::new(Limits { first, target, max });
+        let mut chunks = Vec::new();
+        let mut offset = 0;
+        for sentence in sentences.split('‖') {
+            chunker.push(line(sentence, offset, Boundary::Sentence));
+            offset += sentence.len() + 1;
+            chunks.extend(std::iter::from_fn(|| chunker.take(false)));
+        }
+        chunks.extend(std::iter::from_fn(|| chunker.take(true)));
+        for chunk in &chunks {
+            assert_eq!(chunk.symbols.chars().count(), chunk.spans.len());
+            assert!(chunk.spans.len() <= max);
+            assert!(chunk.words.iter().all(|word| word.symbols.end <= chunk.spans.len()));
+        }
+        let found: Vec<String> = chunks.into_iter().map(|chunk| chunk.symbols).collect();
+        assert_eq!(found.join("|"), expected);
+    }
+
+    #[test]
+    fn sentences_share_a_chunk_while_they_fit() {
+        check(30, 60, 80, "Aaa bbb.‖Ccc ddd.‖Eee fff.", "Aaa bbb. Ccc ddd. Eee fff.");
+        check(
+            10,
+            20,
+            80,
+            "Aaa bbb.‖Ccc ddd eee fff.‖Ggg hhh.",
+            "Aaa bbb.|Ccc ddd eee fff. Ggg hhh.",
+        );
+    }
+
+    #[test]
+    fn commas_come_before_words_and_colons_before_commas() {
+        check(
+            24,
+            24,
+            60,
+            "Aaaaaa bbbbbb, cccccc dddddd eeeeee ffffff gggggg.",
+            "Aaaaaa bbbbbb,|cccccc dddddd eeeeee ffffff gggggg.",
+        );
+        check(
+            24,
+            24,
+            60,
+            "Aaaaaaaaa: bbbbbb cccc, dddddd eeeeee ffffff gggggg.",
+            "Aaaaaaaaa:|bbbbbb cccc,|dddddd eeeeee ffffff gggggg.",
+        );
+    }
+
+    #[test]
+    fn a_clause_without_commas_ends_before_a_phrase() {
+        check(
+            20,
+            60,
+            60,
+            "Aaaa bbbb cccc dddd and eeee ffff gggg hhhh.",
+            "Aaaa bbbb cccc dddd|and eeee ffff gggg hhhh.",
+        );
+    }
+
+    #[test]
+    fn quotes_and_brackets_stay_with_what_they_close() {
+        check(
+            16,
+            16,
+            60,
+            "“Aaaa bbbb cccc.” Dddd (eeee ffff.) Gggg hhhh.",
+            "“Aaaa bbbb cccc.”|Dddd (eeee ffff.)|Gggg hhhh.",
+        );
+    }
+
+    #[test]
+    fn an_endless_word_is_cut_with_its_marks_whole() {
+        check(4, 8, 8, "aːaːaːaːaːaːaːaː", "aːaː|aːaːaːaː|aːaː");
+        check(4, 8, 8, "ˈaˈaˈaˈaˈaˈaˈaˈa", "ˈaˈa|ˈaˈaˈaˈa|ˈaˈa");
+    }
+
+    #[test]
+    fn a_very_short_sentence_takes_some_of_the_next_along() {
+        check(
+            40,
+            60,
+            80,
+            "No.‖Aaaa bbbb cccc dddd eeee, ffff gggg hhhh iiii jjjj kkkk llll.",
+            "No. Aaaa bbbb cccc dddd eeee,|ffff gggg hhhh iiii jjjj kkkk llll.",
+        );
+    }
+
+    #[test]
+    fn a_list_item_gets_the_stop_it_lacks() {
+        check(60, 60, 80, "Milk‖Eggs‖Flour.", "Milk. Eggs. Flour.");
+    }
+
+    #[test]
+    fn a_chunk_says_what_stands_behind_it() {
+        let mut chunker = Chunker::new(Limits { first: 8, target: 8, max: 12 });
+        chunker.push(line("Aaaa bbbb, cccc dddd eeee. Ffff gggg", 0, Boundary::Paragraph));
+        let ends: Vec<Boundary> =
+            std::iter::from_fn(|| chunker.take(true)).map(|chunk| chunk.end).collect();
+        assert_eq!(
+            ends,
+            [Boundary::Clause, Boundary::Word, Boundary::Sentence, Boundary::Paragraph]
+        );
     }
 }

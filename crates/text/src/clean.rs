@@ -106,8 +106,23 @@ impl Cleaner<'_> {
         let Some(c) = chars.next() else { return end - at };
         let n_dashes = rest.bytes().take_while(|&b| b == b'-').count();
         if n_dashes > 1 {
-            self.make("—", at..at + n_dashes);
+            self.dash(at..at + n_dashes, end);
             return n_dashes;
+        }
+        // Emphasis of Markdown, and rules drawn with signs.
+        if is_drawing(c) {
+            let n_run = rest.chars().take_while(|&next| next == c).count();
+            let is_emphasis = n_run == 2 && matches!(c, '*' | '_' | '~');
+            if n_run > 2 {
+                self.add_space(at..at + n_run);
+            }
+            if n_run > 2 || is_emphasis {
+                return n_run;
+            }
+        }
+        if c == '—' {
+            self.dash(at..at + c.len_utf8(), end);
+            return c.len_utf8();
         }
         if let Some(n) = footnote(rest) {
             self.keep(at..at + n);
@@ -175,6 +190,16 @@ impl Cleaner<'_> {
         span.end - at
     }
 
+    /// A long dash. Between letters it parts words; beside a quote or bracket the English front end
+    /// needs a space to see that.
+    fn dash(&mut self, span: Span, end: usize) {
+        let is_mark = |c: char| !c.is_alphanumeric() && !c.is_whitespace();
+        let after = self.source[span.end..end].chars().next();
+        let before = self.out.mapped.text.chars().next_back().filter(|_| self.space.is_none());
+        let is_tight = after.is_some_and(is_mark) || before.is_some_and(is_mark);
+        self.make(if is_tight { "— " } else { "—" }, span);
+    }
+
     fn push_inline(&mut self, inline: &Inline) {
         if let Some((span, kind)) = inline.wish.note() {
             self.out.notes.push(Note { span, kind });
@@ -239,7 +264,7 @@ impl Cleaner<'_> {
 
     fn add_space(&mut self, span: Span) {
         match &mut self.space {
-            Some(space) => space.end = span.end,
+            Some(space) => *space = space.start.min(span.start)..space.end.max(span.end),
             None => self.space = Some(span),
         }
     }
@@ -295,7 +320,13 @@ const PLACEHOLDER: &str = "x";
 
 /// ASCII that is copied as it is, whatever stands beside it.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'`' | b'\\' | b'[' | b']' | b'{' | b'}' | b'-')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'.' | b',' | b'\'' | b'"' | b'!' | b'?' | b':' | b';' | b'(' | b')')
+}
+
+/// Signs that are drawn with when there are three or more in a row.
+fn is_drawing(c: char) -> bool {
+    matches!(c, '*' | '_' | '~' | '=' | '#' | '^' | '|' | '+' | '<' | '>' | '/' | '%' | '@')
 }
 
 fn is_greek(c: char) -> bool {
@@ -414,6 +445,7 @@ fn rare_fate(c: char) -> Fate {
         | '∴'
         | '⁰'
         | '⁴'..='⁹'
+        | '₀'..='₉'
         | '⁺'
         | '⁻'
         | 'ⁿ'
@@ -428,7 +460,6 @@ fn rare_fate(c: char) -> Fate {
         '∼' | '～' | '〜' => Fate::Means("~"),
         '№' => Fate::Means(" No. "),
         '℗' => Fate::Means("(P)"),
-        '₀'..='₉' => Fate::Means(SUBSCRIPTS[c as usize - '₀' as usize]),
         // Forms of plain characters.
         '\u{FF01}'..='\u{FF5E}' | '\u{FFE0}'..='\u{FFE6}' => Fate::Compatibility,
         '\u{FB00}'..='\u{FB06}' | '\u{1D400}'..='\u{1D7FF}' => Fate::Compatibility,
@@ -463,10 +494,6 @@ fn rare_fate(c: char) -> Fate {
     }
 }
 
-/// A subscript is a word of its own: `H₂O` is "H two O".
-const SUBSCRIPTS: [&str; 10] =
-    [" 0 ", " 1 ", " 2 ", " 3 ", " 4 ", " 5 ", " 6 ", " 7 ", " 8 ", " 9 "];
-
 /// The zeros of the decimal digits (general category Nd) of living scripts outside ASCII, from
 /// Unicode 16's `DerivedNumericType.txt`; nine more digits follow each.
 const ZEROS: [u32; 38] = [
@@ -480,4 +507,84 @@ fn decimal_digit(c: char) -> Option<char> {
     let code = c as u32;
     let idx = ZEROS.partition_point(|&zero| zero <= code).checked_sub(1)?;
     char::from_digit(code - ZEROS[idx], 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{Segment, segments};
+
+    fn clean_first(text: &str) -> Clean {
+        match segments(text).next() {
+            Some(Segment::Sentence(sentence)) => clean(text, sentence.span, &sentence.inlines),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(clean_first(text).mapped.text, expected, "{text:?}");
+    }
+
+    #[test]
+    fn white_space_folds_to_single_spaces() {
+        check("a  b\tc\u{a0}d\u{3000}e\r\nf", "a b c d e f");
+    }
+
+    #[test]
+    fn accents_join_their_letters() {
+        check("cafe\u{301} n\u{303}o a\u{20d2}b", "café ño ab");
+    }
+
+    #[test]
+    fn plain_forms_stand_for_styled_ones() {
+        check("ﬁsh ＡＢＣ 𝐛𝐨𝐥𝐝 ① ㎏ № 5", "fish ABC bold 1 kg No. 5");
+    }
+
+    #[test]
+    fn spans_lead_back_over_what_changed() {
+        let text = "x \u{fb01}sh\u{ad}y 🙂 \u{ff21}";
+        let clean = clean_first(text);
+        assert_eq!(clean.mapped.text, "x fishy A");
+        assert_eq!(&text[clean.mapped.source(2..7)], "ﬁsh\u{ad}y");
+        assert_eq!(&text[clean.mapped.source(8..9)], "\u{ff21}");
+        assert_eq!(clean.notes.len(), 1);
+        assert_eq!(&text[clean.notes[0].span.clone()], "🙂");
+    }
+
+    #[test]
+    fn one_run_gives_one_note() {
+        let text = "a 👨\u{200d}👩\u{200d}👧🙂 b 你好 世界 c";
+        let spans: Vec<&str> =
+            clean_first(text).notes.iter().map(|n| &text[n.span.clone()]).collect();
+        assert_eq!(spans, ["👨\u{200d}👩\u{200d}👧🙂", "你好 世界"]);
+    }
+
+    #[test]
+    fn markup_becomes_ranges_of_the_clean_text() {
+        let text = "The [Kokoro](/kˈOkgʘəɹO/) [ big ](+2) 🙂[你好](/niˈhW/).";
+        let clean = clean_first(text);
+        assert_eq!(clean.mapped.text, "The Kokoro big x.");
+        let asked: Vec<(&str, String)> = clean
+            .overrides
+            .iter()
+            .map(|asked| (&clean.mapped.text[asked.range.clone()], format!("{:?}", asked.wish)))
+            .collect();
+        assert_eq!(
+            asked,
+            [
+                ("Kokoro", r#"Phonemes("kˈOkɡəɹO")"#.to_owned()),
+                ("big", "Stress(2.0)".to_owned()),
+                ("x", r#"Phonemes("niˈhW")"#.to_owned()),
+            ]
+        );
+        let notes: Vec<(NoteKind, &str)> =
+            clean.notes.iter().map(|n| (n.kind, &text[n.span.clone()])).collect();
+        assert_eq!(notes, [(NoteKind::UnknownPhoneme, "ʘ"), (NoteKind::Unspeakable, "🙂")]);
+    }
+
+    #[test]
+    fn the_digits_of_living_scripts_are_ours() {
+        check("١٢٣ ४५६ ๗๘๙", "123 456 789");
+        assert!(ZEROS.is_sorted());
+    }
 }

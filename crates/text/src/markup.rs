@@ -71,7 +71,7 @@ pub(crate) fn parse(text: &str, open: usize) -> Option<Markup> {
     let target = text[close + 1..].strip_prefix('(')?;
     let target_start = close + 2;
     let Some(n_target) = target.find(['(', ')', '[', ']', '\n']) else {
-        return looks_meant(target).then(|| Markup::Malformed(open..target_start));
+        return looks_meant(target).then_some(Markup::Malformed(open..target_start));
     };
     let target = target_start..target_start + n_target;
     let span = open..target.end + 1;

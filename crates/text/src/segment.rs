@@ -224,13 +224,14 @@ impl Scan<'_> {
         if count_newlines(space) >= 2 || space.contains(['\u{2029}', '\u{C}']) {
             return Step::End { end, boundary: Boundary::Paragraph, next };
         }
-        let goes_on = !is_cjk
-            && !(count_newlines(space) == 1 && starts_list_item(&self.text[next..]))
-            && if stops == "." {
-                self.goes_on_after_full_stop(here, &self.text[next..])
-            } else {
-                starts_lower(&self.text[next..])
-            };
+        let is_list = count_newlines(space) == 1 && starts_list_item(&self.text[next..]);
+        let goes_on = if is_cjk || is_list {
+            false
+        } else if stops == "." {
+            self.goes_on_after_full_stop(here, &self.text[next..])
+        } else {
+            starts_lower(&self.text[next..])
+        };
         if goes_on {
             return Step::On;
         }
@@ -341,8 +342,7 @@ pub(crate) fn footnote(text: &str) -> Option<usize> {
 }
 
 fn starts_lower(text: &str) -> bool {
-    text.trim_start_matches(|c: char| matches!(c, '"' | '\'' | '“' | '‘' | '(' | '['))
-        .starts_with(char::is_lowercase)
+    text.trim_start_matches(['"', '\'', '“', '‘', '(', '[']).starts_with(char::is_lowercase)
 }
 
 /// `- milk`, `• eggs`, `2. flour`, `3) sugar`.
@@ -364,7 +364,7 @@ mod tests {
 
     /// `|` parts sentences, `‖` paragraphs; both go with their space.
     fn check(marked: &str) -> Option<String> {
-        let text = marked.replace('|', "").replace('‖', "");
+        let text = marked.replace(['|', '‖'], "");
         let mut found = String::new();
         let mut at = 0;
         for segment in segments(&text) {

@@ -48,6 +48,11 @@ pub(crate) fn speak(
     let mut line = Line { notes: sentence.notes, end: sentence.end, ..Line::default() };
     line.notes.extend(normal.notes);
     let written = &normal.mapped.text;
+    if !written.contains(char::is_alphanumeric) {
+        // Marks alone say nothing; the tagger would look at each of them.
+        line.notes.sort_by_key(|note| note.span.start);
+        return line;
+    }
     let mut space_due = false;
     // A currency sign has no sound of its own; it belongs to the number behind it.
     let mut glued_start = None;

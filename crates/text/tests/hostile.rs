@@ -31,7 +31,7 @@ fn a_megabyte_of_one_character_is_spoken_or_skipped() {
 }
 
 #[test]
-fn a_megabyte_of_one_short_pattern_is_spoken_or_skipped() {
+fn forty_kilobytes_of_one_short_pattern_is_spoken_or_skipped() {
     for pattern in [
         "a.",
         "a. ",
@@ -54,7 +54,7 @@ fn a_megabyte_of_one_short_pattern_is_spoken_or_skipped() {
         "+1 555 ",
         "a\u{301}",
     ] {
-        count(&pattern.repeat(300_000 / pattern.len()));
+        count(&pattern.repeat(40_000 / pattern.len()));
     }
 }
 
@@ -118,10 +118,10 @@ fn the_first_chunk_needs_only_the_first_sentence() {
     let lexicon = UserLexicon::default();
     let options =
         Options { dialect: Dialect::American, lexicon: &lexicon, limits: Limits::default() };
-    // If this read all of it first, taking the first piece a thousand times would not end.
+    // If this read all of it first, taking the first piece 200 times would not end.
     let text =
         "This is the first sentence of a long, long book. And so on it goes. ".repeat(30_000);
-    for _ in 0..1000 {
+    for _ in 0..200 {
         assert!(matches!(pieces(&text, &options).next(), Some(Piece::Speech(_))));
     }
 }

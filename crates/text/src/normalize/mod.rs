@@ -112,10 +112,9 @@ fn rule(fields: &Fields<'_>, idx: usize) -> Option<Said> {
     if field.fixed {
         return None;
     }
-    if field.core_start == field.core_end || field.end - field.start <= 2 {
-        if let Some(said) = symbol::lone_sign(fields, idx) {
-            return Some(said);
-        }
+    let is_short = field.core_start == field.core_end || field.end - field.start <= 2;
+    if is_short && let Some(said) = symbol::lone_sign(fields, idx) {
+        return Some(said);
     }
     if !field.odd {
         return words(fields, idx);
@@ -134,6 +133,7 @@ fn rule(fields: &Fields<'_>, idx: usize) -> Option<Said> {
         .or_else(|| number::leading_zeros(fields, idx))
         .or_else(|| web::version(fields, idx))
         .or_else(|| web::web(fields, idx))
+        .or_else(|| symbol::chemistry(fields, idx))
         .or_else(|| symbol::formula(fields, idx))
         .or_else(|| symbol::signs(fields, idx))
         .or_else(|| words(fields, idx))

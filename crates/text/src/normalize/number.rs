@@ -40,6 +40,32 @@ pub(crate) fn below_hundred(n: u32) -> String {
     }
 }
 
+/// `n` below a hundred as an ordinal in words.
+pub(crate) fn ordinal(n: u32) -> String {
+    let cardinal = below_hundred(n);
+    let (head, last) = match cardinal.rsplit_once(' ') {
+        Some((head, last)) => (format!("{head} "), last),
+        None => (String::new(), cardinal.as_str()),
+    };
+    let last = match last {
+        "one" => "first",
+        "two" => "second",
+        "three" => "third",
+        "five" => "fifth",
+        "eight" => "eighth",
+        "nine" => "ninth",
+        "twelve" => "twelfth",
+        _ => "",
+    };
+    if !last.is_empty() {
+        return head + last;
+    }
+    match cardinal.strip_suffix('y') {
+        Some(stem) => format!("{stem}ieth"),
+        None => format!("{cardinal}th"),
+    }
+}
+
 /// Every digit of `digits` by itself.
 pub(crate) fn digits(digits: &str) -> String {
     let mut words = String::new();
@@ -250,6 +276,16 @@ mod tests {
         assert_eq!(below_hundred(13), "thirteen");
         assert_eq!(below_hundred(40), "forty");
         assert_eq!(below_hundred(99), "ninety nine");
+        for (n, word) in [
+            (1, "first"),
+            (8, "eighth"),
+            (12, "twelfth"),
+            (14, "fourteenth"),
+            (20, "twentieth"),
+            (23, "twenty third"),
+        ] {
+            assert_eq!(ordinal(n), word);
+        }
         assert_eq!(digits("0-9"), "zero nine");
     }
 }

@@ -1,6 +1,7 @@
 //! Roman numerals, where what stands before them leaves no doubt.
 
 use super::field::{Fields, Said};
+use super::number::ordinal;
 
 /// `Chapter IV` is "four", `Henry VIII` "the eighth", `Rocky III` "three".
 pub(crate) fn roman(fields: &Fields<'_>, idx: usize) -> Option<Said> {
@@ -108,17 +109,6 @@ fn value(numeral: &str) -> Option<u32> {
         }
     }
     rest.is_empty().then_some(value)
-}
-
-fn ordinal(value: u32) -> String {
-    let end = match (value % 10, value % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{value}{end}")
 }
 
 fn is_numbered(word: &str) -> bool {

@@ -84,6 +84,32 @@ fn superscript_digit(c: char) -> bool {
     matches!(c, '¹' | '²' | '³' | '⁰' | '⁴'..='⁹')
 }
 
+/// `H₂O`, `CO₂`, `NaHCO₃`: letters and numbers one by one.
+pub(crate) fn chemistry(fields: &Fields<'_>, idx: usize) -> Option<Said> {
+    let core = fields.core(idx);
+    let subscript =
+        |c: char| c.to_digit(10).or(matches!(c, '₀'..='₉').then(|| c as u32 - '₀' as u32));
+    if core.is_ascii() || core.len() > 48 || !core.contains(|c| matches!(c, '₀'..='₉')) {
+        return None;
+    }
+    let mut words = String::new();
+    let mut after_digit = false;
+    for c in core.chars() {
+        if let Some(digit) = subscript(c) {
+            if !after_digit {
+                words.push(' ');
+            }
+            words.extend(char::from_digit(digit, 10));
+            after_digit = true;
+        } else {
+            let mut utf8 = [0; 4];
+            push_word(&mut words, c.to_uppercase().next()?.encode_utf8(&mut utf8));
+            after_digit = false;
+        }
+    }
+    fields.say(idx, words.trim_start())
+}
+
 /// A field with signs in it that have names.
 pub(crate) fn signs(fields: &Fields<'_>, idx: usize) -> Option<Said> {
     let core = fields.core(idx);

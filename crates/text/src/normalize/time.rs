@@ -91,7 +91,7 @@ impl Clock {
         match (self.minute, self.second, half) {
             (0, None | Some(0), Some(_)) => {}
             (0, None, None) if (1..=12).contains(&self.hour) => words.push_str(" o'clock"),
-            (0, None, None) if self.hour % 24 == 0 => words = "midnight".to_owned(),
+            (0, None, None) if self.hour.is_multiple_of(24) => words = "midnight".to_owned(),
             (0, None, None) => words.push_str(" hundred"),
             (minute, _, _) => push_sixtieth(&mut words, minute),
         }
