@@ -19,3 +19,12 @@ pub mod speaker;
 pub mod stream;
 pub mod timings;
 pub mod voices;
+
+pub use koe_audio as audio;
+pub use koe_engine as engine;
+pub use koe_text as text;
+
+/// The README's example, which must compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
