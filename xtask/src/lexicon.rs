@@ -449,7 +449,8 @@ fn tagger_section(dir: &Path) -> Result<Vec<u8>> {
     out.resize(out.len().next_multiple_of(4), 0);
     for rows in TABLE_ROWS {
         let table = take(rows * WIDTH);
-        let scales: Vec<f32> = table.chunks(WIDTH).map(|row| largest(row) / f32::from(i8::MAX)).collect();
+        let scales: Vec<f32> =
+            table.chunks(WIDTH).map(|row| largest(row) / f32::from(i8::MAX)).collect();
         scales.iter().for_each(|scale| out.extend(scale.to_le_bytes()));
         for (row, scale) in table.chunks(WIDTH).zip(&scales) {
             out.extend(row.iter().map(|v| (v / scale).round() as i8 as u8));
@@ -459,10 +460,8 @@ fn tagger_section(dir: &Path) -> Result<Vec<u8>> {
         let inputs = WIDTH * if layer == 0 { TABLE_ROWS.len() } else { 3 };
         let weights = take(OUTPUTS * inputs);
         let biases = take(OUTPUTS);
-        let scales: Vec<f32> = weights
-            .chunks(inputs)
-            .map(|row| largest(row) / f32::from(i16::MAX))
-            .collect();
+        let scales: Vec<f32> =
+            weights.chunks(inputs).map(|row| largest(row) / f32::from(i16::MAX)).collect();
         scales.iter().chain(&biases).for_each(|v| out.extend(v.to_le_bytes()));
         for (row, scale) in weights.chunks(inputs).zip(&scales) {
             row.iter().for_each(|v| out.extend(((v / scale).round() as i16).to_le_bytes()));

@@ -179,7 +179,9 @@ pub(super) fn groups(text: &str, tokens: Vec<Piece>) -> Vec<Group> {
                 piece.spoken = Some(Spoken::new("", Source::Punctuation));
             } else if piece.tag == Tag::COLON && matches!(own, "-" | "–") {
                 piece.spoken = Some(Spoken::new("—", Source::Punctuation));
-            } else if piece.tag.is_punctuation() && !is_latin(own) {
+            } else if piece.tag.is_punctuation() && !own.contains(char::is_alphanumeric) {
+                // misaki asks for letters a to z only, and so falls silent at an "n’t" that the
+                // tagger took for a full stop.
                 piece.spoken =
                     Some(Spoken::new(mark_phonemes(piece.tag, own), Source::Punctuation));
             } else if currency.is_some() {
@@ -215,11 +217,6 @@ fn push(groups: &mut Vec<Group>, mut piece: Piece) {
     }
 }
 
-/// Whether all of it is ASCII letters: then a tag of punctuation is a mistake.
-fn is_latin(text: &str) -> bool {
-    text.chars().all(|c| c.to_lowercase().all(|c| c.is_ascii_lowercase()))
-}
-
 fn mark_phonemes(tag: Tag, text: &str) -> String {
     match tag {
         Tag::LRB => "(".into(),
@@ -238,7 +235,18 @@ fn between_letters(token: &str, range: &Range<usize>) -> bool {
 /// Says every group, the last first.
 pub(super) fn say(text: &str, groups: &mut [Group], speaker: &Speaker<'_>) {
     let mut context = Context::default();
-    for group in groups.iter_mut().rev() {
+    for i in (0..groups.len()).rev() {
+        let (before, rest) = groups.split_at_mut(i);
+        let group = &mut rest[0];
+        if let Some(ending) = possessive_of_override(text, group, before.last(), speaker) {
+            context = context_before(context, &ending.phonemes, "", group.pieces[0].tag);
+            group
+                .pieces
+                .iter_mut()
+                .for_each(|piece| piece.spoken = Some(Spoken::new("", ending.source)));
+            group.pieces[0].spoken = Some(ending);
+            continue;
+        }
         match &mut group.pieces[..] {
             [piece] => {
                 if piece.spoken.is_none() {
@@ -391,13 +399,36 @@ fn take_possessive(
     spoken: &mut Spoken,
     speaker: &Speaker<'_>,
 ) {
-    if let Some(next) = pieces.get_mut(at + 1)
-        && matches!(next.text(text), "'s" | "’s" | "'S" | "’S")
+    let ending = pieces.get(at + 1..at + 3).map(|p| &text[p[0].range.start..p[1].range.end]);
+    if ending.is_some_and(is_possessive)
         && let Some(possessive) = speaker.plural(&spoken.phonemes)
     {
         spoken.phonemes = possessive;
-        next.spoken = Some(Spoken::new("", spoken.source));
+        for piece in &mut pieces[at + 1..at + 3] {
+            piece.spoken = Some(Spoken::new("", spoken.source));
+        }
     }
+}
+
+fn is_possessive(text: &str) -> bool {
+    matches!(text, "'s" | "’s" | "'S" | "’S")
+}
+
+/// The sound of an 's that stands right after a word that the caller's markup says.
+fn possessive_of_override(
+    text: &str,
+    group: &Group,
+    before: Option<&Group>,
+    speaker: &Speaker<'_>,
+) -> Option<Spoken> {
+    let before = &before?.pieces[0];
+    let owner = before.spoken.as_ref().filter(|spoken| spoken.source == Source::Override)?;
+    let own = group.pieces[0].range.start..group.pieces[group.pieces.len() - 1].range.end;
+    if before.space_after || !is_possessive(&text[own]) {
+        return None;
+    }
+    let whole = speaker.plural(&owner.phonemes)?;
+    Some(Spoken::new(whole.strip_prefix(owner.phonemes.as_str())?, Source::Override))
 }
 
 /// What is known to the left of a word that is said as `phonemes`.

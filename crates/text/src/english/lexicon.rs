@@ -11,7 +11,6 @@ use std::sync::LazyLock;
 
 /// What the pronunciations of an entry are chosen by, in the order of the blob's codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "some are only ever read from the blob")]
 #[repr(u8)]
 enum Variant {
     Default,
@@ -231,6 +230,6 @@ mod tests {
         let us = Lexicon::new(Dialect::American);
         assert!(!us.find("aaberg").any());
         assert_eq!(us.bronze("aaberg").as_deref(), Some("ˈɑbˌɜɹɡ"));
-        assert_eq!(Lexicon::new(Dialect::British).bronze("aaberg").as_deref(), Some("ˈɑːbɜːɡ"));
+        assert_eq!(Lexicon::new(Dialect::British).bronze("aaberg").as_deref(), Some("ˈabəːɡ"));
     }
 }

@@ -17,6 +17,8 @@ mod stress;
 mod subtoken;
 mod tag;
 mod tagger;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod unknown;
 mod url;

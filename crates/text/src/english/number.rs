@@ -59,8 +59,15 @@ struct Words<'a> {
 impl Words<'_> {
     fn word(&mut self, word: &str, stress: Option<f32>) {
         let usage = Usage { stress, ..Usage::default() };
-        let said = self.speaker.lookup(word, usage).or_else(|| self.speaker.stem_s(word, usage));
+        let said = self.speaker.lookup(word, usage);
         let said = said.unwrap_or_else(|| self.speaker.unknown(word, usage));
+        self.phonemes.push(said.phonemes);
+    }
+
+    /// The name of a unit of money, which may be a plural that no dictionary lists.
+    fn unit(&mut self, unit: &str) {
+        let said = self.speaker.word(unit, Usage::default());
+        let said = said.unwrap_or_else(|| self.speaker.unknown(unit, Usage::default()));
         self.phonemes.push(said.phonemes);
     }
 
@@ -115,14 +122,14 @@ impl Words<'_> {
         let cents = tens.trim_start_matches('0');
         if !whole.is_empty() || cents.is_empty() {
             self.words(cardinal(whole));
-            self.word(if whole == "1" { currency.unit } else { currency.units }, None);
+            self.unit(if whole == "1" { currency.unit } else { currency.units });
             if cents.is_empty() {
                 return;
             }
             self.word("and", None);
         }
         self.words(cardinal(cents));
-        self.word(if cents == "1" { currency.cent } else { currency.cents }, None);
+        self.unit(if cents == "1" { currency.cent } else { currency.cents });
     }
 }
 

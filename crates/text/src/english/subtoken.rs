@@ -15,7 +15,7 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
         || lower_word(bytes)
         || bytes[0].is_ascii_uppercase() && bytes[1..].iter().all(lower)
     {
-        return vec![0..text.len()];
+        return std::iter::once(0..text.len()).collect();
     }
     let chars: Vec<(usize, char)> = text.char_indices().collect();
     let byte = |i: usize| chars.get(i).map_or(text.len(), |(at, _)| *at);

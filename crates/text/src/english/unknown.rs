@@ -21,6 +21,11 @@ impl Speaker<'_> {
             return spoken;
         }
         let latin = to_latin(word);
+        if latin.eq_ignore_ascii_case("phd")
+            && let Some(spoken) = self.spelled(&latin)
+        {
+            return spoken;
+        }
         if latin != word {
             let context = usage.context.or(Some(Context::default()));
             let usage = Usage { context, ..usage };

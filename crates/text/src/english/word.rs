@@ -20,6 +20,10 @@ pub(super) struct Context {
     pub(super) future_to: bool,
 }
 
+/// Ends of contractions that misaki lists with some words only; these are for "might've" and the like.
+const ENDINGS: [(&str, &str); 5] =
+    [("'ve", "əv"), ("'d", "əd"), ("'ll", "əl"), ("'re", "ə"), ("n't", "ənt")];
+
 /// Phonemes and where they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spoken {
@@ -92,6 +96,10 @@ impl Speaker<'_> {
         self.stem_s(word, usage)
             .or_else(|| self.stem_ed(word, usage))
             .or_else(|| self.stem_ing(word, ing))
+            .or_else(|| {
+                let (_, phonemes) = ENDINGS.iter().find(|(ending, _)| *ending == word)?;
+                Some(Spoken::gold(*phonemes))
+            })
     }
 
     /// The word in lower case, if its capitals say nothing: a capitalised or shouted word that is
