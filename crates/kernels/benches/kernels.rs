@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
-use koe_kernels::{Isa, activation, lstm, norm};
+use koe_kernels::{Isa, activation, lstm, norm, winograd};
 
 fn main() {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
@@ -23,6 +23,7 @@ fn main() {
         println!("## {isa:?}\n\npeak of f32 multiply-add: {:.1} GFLOP/s\n", bench.peak);
         println!("| kernel | time | rate | of peak |\n| --- | ---: | ---: | ---: |");
         bench.products();
+        bench.winograd();
         bench.elementwise();
         println!();
     }
@@ -123,6 +124,42 @@ impl Bench<'_> {
             assert!((got - want).abs() < 1e-2, "{}: {got}, not {want}", shape.name);
         }
         best(|| run(self.isa, out.get_mut()))
+    }
+
+    /// The convolutions of the residual blocks by fewer multiplications, at the rate of the
+    /// multiplications they stand for.
+    fn winograd(&self) {
+        for shape in &SHAPES {
+            let name = format!("winograd {}", shape.name);
+            if shape.name.starts_with("residual") && self.wants(&name) {
+                let &Shape { depth, n_taps, dilation, n, .. } = shape;
+                let conv = winograd::Shape { n_taps, dilation, depth, n };
+                let n_rows = 49_152 / depth;
+                let x = aligned((n_rows + (n_taps - 1) * dilation) * depth, |i| wave(i, 7));
+                let mut packed = aligned(conv.packed_len(), |_| 0.0);
+                conv.pack(packed.get_mut(), |tap, d, n| wave((tap * depth + d) * 31 + n, 5));
+                let mut scratch = aligned(conv.scratch_len(n_rows), |_| 0.0);
+                let mut out = vec![0.0; n_rows * n];
+                let seconds = best(|| {
+                    conv.convolve(
+                        self.isa,
+                        x.get(),
+                        n_rows,
+                        packed.get(),
+                        None,
+                        &mut out,
+                        Output::Store,
+                        scratch.get_mut(),
+                    );
+                });
+                let rate = 2.0 * (n_rows * depth * n_taps * n) as f64 / seconds / 1e9;
+                println!(
+                    "| {name} | {} | {rate:.1} GFLOP/s | {:.0} % |",
+                    time(seconds),
+                    100.0 * rate / self.peak
+                );
+            }
+        }
     }
 
     fn row(&self, name: &str, n: usize, mut run: impl FnMut()) {

@@ -22,5 +22,6 @@ pub mod activation;
 pub mod gemm;
 pub mod lstm;
 pub mod norm;
+pub mod winograd;
 
 pub use isa::{Isa, UnknownIsa};

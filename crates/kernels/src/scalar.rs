@@ -4,6 +4,7 @@
 
 use crate::activation::Snake;
 use crate::gemm::{Output, PANEL, Product};
+use crate::winograd::{INPUT_3, INPUT_4, OUTPUT_3, OUTPUT_4, Shape, TILE};
 
 pub(crate) fn gemm(product: Product<'_>) {
     let Product { rows, n_rows, packed, n, bias, out, out_stride, output } = product;
@@ -161,5 +162,74 @@ pub(crate) fn lstm_cell(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
         let output = sigmoid_one(gates[3 * h + i]);
         cell[i] = forget * cell[i] + input * candidate;
         hidden[i] = output * cell[i].tanh();
+    }
+}
+
+pub(crate) fn winograd_input(shape: Shape, x: &[f32], inputs: &mut [f32]) {
+    match shape.n_points() {
+        6 => input_tiles(&INPUT_3, shape, x, inputs),
+        _ => input_tiles(&INPUT_4, shape, x, inputs),
+    }
+}
+
+fn input_tiles<const N: usize>(
+    matrix: &[[f32; N]; N],
+    shape: Shape,
+    x: &[f32],
+    inputs: &mut [f32],
+) {
+    let c = shape.depth;
+    let plane = inputs.len() / N;
+    for (inputs, coefficients) in inputs.chunks_exact_mut(plane).zip(matrix) {
+        for (tile, inputs) in inputs.chunks_exact_mut(c).enumerate() {
+            inputs.fill(0.0);
+            for (i, coefficient) in coefficients.iter().enumerate() {
+                if let Some(x) = x.chunks_exact(c).nth(shape.row(tile, i)) {
+                    for (input, x) in inputs.iter_mut().zip(x) {
+                        *input += coefficient * x;
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn winograd_output(
+    shape: Shape,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    output: Output,
+) {
+    match shape.n_points() {
+        6 => output_tiles(&OUTPUT_3, shape, products, bias, out, output),
+        _ => output_tiles(&OUTPUT_4, shape, products, bias, out, output),
+    }
+}
+
+fn output_tiles<const N: usize>(
+    matrix: &[[f32; N]; TILE],
+    shape: Shape,
+    products: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    output: Output,
+) {
+    let n = shape.n;
+    let plane = products.len() / N;
+    for tile in 0..plane / n {
+        for (i, coefficients) in matrix.iter().enumerate() {
+            let Some(out) = out.chunks_exact_mut(n).nth(shape.row(tile, i)) else { continue };
+            for (column, out) in out.iter_mut().enumerate() {
+                let mut sum = bias.map_or(0.0, |bias| bias[column]);
+                for (point, coefficient) in coefficients.iter().enumerate() {
+                    sum += coefficient * products[point * plane + tile * n + column];
+                }
+                match output {
+                    Output::Store => *out = sum,
+                    Output::Add => *out += sum,
+                }
+            }
+        }
     }
 }

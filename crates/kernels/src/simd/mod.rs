@@ -27,6 +27,7 @@ mod gemm;
 mod lstm;
 mod maths;
 mod norm;
+mod winograd;
 
 use crate::gemm::Product;
 
@@ -162,6 +163,13 @@ macro_rules! shells {
             fn norm::channel_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]);
             fn norm::layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32);
             fn norm::softmax(x: &mut [f32], c: usize, scale: f32);
+            fn winograd::winograd_input(
+                shape: crate::winograd::Shape, x: &[f32], inputs: &mut [f32],
+            );
+            fn winograd::winograd_output(
+                shape: crate::winograd::Shape, products: &[f32], bias: Option<&[f32]>,
+                out: &mut [f32], output: crate::gemm::Output,
+            );
             fn lstm::lstm_cell(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]);
         }
     };

@@ -1,9 +1,10 @@
 //! Every door, on every instruction set of this CPU, held to the plain reference or to f64.
 //!
 //! A test about products belongs in `product.rs`, about one number at a time in `elementwise.rs`,
-//! about rows and channels in `norm.rs`.
+//! about rows and channels in `norm.rs`, about quick convolutions in `winograd.rs`.
 
 mod elementwise;
 mod norm;
 mod product;
 mod support;
+mod winograd;
