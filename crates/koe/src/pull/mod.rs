@@ -315,6 +315,9 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Event<'_>)) -> Result<Ins
     if !release.is_sound() {
         return Err(Error::Release);
     }
+    if let Some(model) = all_installed(options)? {
+        return Ok(model);
+    }
     let folder = Folder::lock(data, &release.name, &mut || progress(Event::Waiting))?;
     let earlier = models::read_manifest(data, &release.name)
         .filter(|model| model.revision == release.revision)
@@ -351,6 +354,22 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Event<'_>)) -> Result<Ins
         .collect();
     folder.commit(&model, &fetched)?;
     Ok(model)
+}
+
+/// The installed model if it has all that is wanted, by the word of its manifest. Nothing is
+/// written then, so that a pull in a start script works where the disk is read-only.
+fn all_installed(options: &Options) -> Result<Option<Installed>, Error> {
+    let Options { release, data, verify, .. } = options;
+    let same_revision = |model: &Installed| model.revision == release.revision;
+    let Some(model) = models::installed(data, &release.name).filter(same_revision) else {
+        return Ok(None);
+    };
+    let is_there = |item: &Item| {
+        model.files.iter().any(|file| file.path == item.path && file.sha256 == item.sha256)
+    };
+    let wanted = wanted(options, &model.files)?;
+    let complete = !verify && wanted.into_iter().all(is_there);
+    Ok(complete.then_some(model))
 }
 
 /// All that is no voice, the voices asked for, and those that were installed before.

@@ -174,7 +174,7 @@ fn killed_at_any_moment_nothing_is_half_installed_and_the_next_one_goes_on() {
         pull.check();
         sent.elapsed()
     };
-    let (mut n_unfinished, mut n_between) = (0, 0);
+    let mut n_unfinished = 0;
     for round in 0..24u32 {
         let pull = Pull::new("");
         if round % 2 == 0 {
@@ -191,7 +191,6 @@ fn killed_at_any_moment_nothing_is_half_installed_and_the_next_one_goes_on() {
         check_after_a_kill(&pull);
         let revision = pull.installed().map(|model| model.revision);
         n_unfinished += u32::from(revision.as_deref() != Some("abc123"));
-        n_between += u32::from(round % 2 == 0 && revision.is_none());
         let mut again = Pull::new(format!("http://127.0.0.1:{}", server.port));
         server.allowed.store(usize::MAX, Ordering::SeqCst);
         again.options.data = pull.data.path().to_owned();
@@ -199,5 +198,4 @@ fn killed_at_any_moment_nothing_is_half_installed_and_the_next_one_goes_on() {
         pull.check();
     }
     assert!(n_unfinished > 0, "no kill came in time");
-    eprintln!("{n_unfinished} of 24 killed before the end, {n_between} between two revisions");
 }

@@ -237,6 +237,23 @@ fn only_the_voices_asked_for_come_and_those_that_are_there_stay() {
 }
 
 #[test]
+fn what_is_installed_needs_no_place_to_write() {
+    let server = honest();
+    let mut pull = Pull::from(&server);
+    let model = pull.run().unwrap();
+    let manifest = models::manifest_path(&model.folder);
+    let written = manifest.metadata().unwrap().modified().unwrap();
+    // Nobody can lock a folder.
+    let lock = model.folder.with_extension("lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    assert_eq!(pull.run().unwrap(), model);
+    assert_eq!(manifest.metadata().unwrap().modified().unwrap(), written);
+    pull.options.verify = true;
+    assert!(pull.complaint().contains("tiny.lock"));
+}
+
+#[test]
 fn verifying_replaces_what_was_damaged() {
     let server = honest();
     let mut pull = Pull::from(&server);
