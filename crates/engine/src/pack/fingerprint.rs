@@ -41,8 +41,11 @@ impl Fingerprint {
         let path = path.canonicalize().map_err(Error::io("read", path))?;
         let stamp = stamp(&path.metadata().map_err(Error::io("read", &path))?);
         let record = record_path(&path, cache);
-        if let Some(known) = recall(&record, &stamp) {
-            return Ok(known);
+        let earlier = recall(&record);
+        if let Some((known, fingerprint)) = &earlier
+            && *known == stamp
+        {
+            return Ok(*fingerprint);
         }
         let found = Self::of_content(&path)?;
         let meta = path.metadata().map_err(Error::io("read", &path))?;
@@ -50,6 +53,9 @@ impl Fingerprint {
         if stamp == self::stamp(&meta) && age.is_some_and(|age| age > SETTLED) {
             // Without it the next start is slower, nothing else.
             let _ = remember(&record, &stamp, found);
+        }
+        if let Some((_, earlier)) = earlier.filter(|(_, earlier)| *earlier != found) {
+            super::remove_packs(cache, |name| name.starts_with(&format!("{earlier}-")));
         }
         Ok(found)
     }
@@ -119,11 +125,12 @@ fn stamp(meta: &Metadata) -> String {
     format!("koe 1 {} {modified} {more}", meta.len())
 }
 
-fn recall(record: &Path, stamp: &str) -> Option<Fingerprint> {
+/// What was remembered: the file's stamp at that time, and its fingerprint.
+fn recall(record: &Path) -> Option<(String, Fingerprint)> {
     let text = std::fs::read_to_string(record).ok()?;
-    let (known, hash) = text.strip_suffix('\n')?.split_once('\n')?;
-    let well_formed = known == stamp && hash.len() == 16;
-    well_formed.then(|| u64::from_str_radix(hash, 16).ok().map(Fingerprint))?
+    let (stamp, hash) = text.strip_suffix('\n')?.split_once('\n')?;
+    let hash = Some(hash).filter(|hash| hash.len() == 16)?;
+    Some((stamp.to_owned(), Fingerprint(u64::from_str_radix(hash, 16).ok()?)))
 }
 
 fn remember(record: &Path, stamp: &str, found: Fingerprint) -> std::io::Result<()> {

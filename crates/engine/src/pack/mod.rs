@@ -10,6 +10,9 @@
 //! temporary name and renamed, never changed in place, so a reader sees a whole pack or none,
 //! and one that it has mapped stays as it was even when a new one takes its name.
 //!
+//! **Space.** A new layout version of a pack removes the old one, and a checkpoint that changed in its
+//! place removes the packs of what it was.
+//!
 //! **Processes.** Who builds holds a lock; others wait for it and then find the pack. The system
 //! drops the lock of a process that dies, and what it left is removed by the next who builds.
 
@@ -45,9 +48,9 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// `layout` names the kernels and all that decides how they want weights, its version
-    /// included; it becomes a part of the file's name, so it is made of letters, digits and
-    /// hyphens.
+    /// `layout` names the kernels and all that decides how they want weights, and ends with its
+    /// version, as in `f32-panel32-1`. It becomes a part of the file's name; what is no letter,
+    /// digit or underscore in it becomes a hyphen.
     pub(crate) fn new(layout: &str, source: Fingerprint) -> Self {
         let keep = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
         Self { layout: layout.chars().map(keep).collect(), source }
@@ -56,6 +59,17 @@ impl Key {
     /// The name in the cache folder.
     pub(crate) fn file_name(&self) -> String {
         format!("{}-{}.pack", self.source, self.layout)
+    }
+
+    /// Whether a pack of this name is of the same source and layout, of another layout version:
+    /// an older koe's, that nobody will ask for again.
+    fn replaces(&self, name: &str) -> bool {
+        let own = self.file_name();
+        let base = |name: &str| {
+            let (base, version) = name.strip_suffix(".pack")?.rsplit_once('-')?;
+            version.bytes().all(|b| b.is_ascii_digit()).then(|| base.to_owned())
+        };
+        name != own && base(name).is_some() && base(name) == base(&own)
     }
 
     fn text(&self) -> String {
@@ -192,7 +206,12 @@ impl Pack {
             Err(error) => return Ok(Err(told(&error))),
         };
         match build(&mut writer).and_then(|()| writer.publish(&key.text(), path)) {
-            Ok(()) => Ok(Self::open(path, key).map_err(|unusable| unusable.to_string())),
+            Ok(()) => {
+                if let Some(cache) = path.parent() {
+                    remove_packs(cache, |name| key.replaces(name));
+                }
+                Ok(Self::open(path, key).map_err(|unusable| unusable.to_string()))
+            }
             Err(error) if writer.disk_refused() => Ok(Err(told(&error))),
             Err(error) => Err(error),
         }
@@ -309,6 +328,20 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
+}
+
+/// Removes packs that nobody will ask for again, as each takes as much disk as a checkpoint. Those
+/// that a process has mapped stay whole for it.
+fn remove_packs(cache: &Path, is_outdated: impl Fn(&str) -> bool) {
+    for entry in cache.read_dir().into_iter().flatten().flatten() {
+        if let Some(name) = entry.file_name().to_str()
+            && name.ends_with(".pack")
+            && is_outdated(name)
+        {
+            let _ = std::fs::remove_file(entry.path());
+            let _ = std::fs::remove_file(entry.path().with_extension("lock"));
+        }
+    }
 }
 
 /// Different for every process, should the file system have no locks.

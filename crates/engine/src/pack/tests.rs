@@ -255,6 +255,39 @@ fn what_a_dead_process_left_is_removed_by_the_next_one() {
 }
 
 #[test]
+fn packs_that_nobody_will_ask_for_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, checkpoint) = (folder.path().join("cache"), folder.path().join("checkpoint"));
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+    let write = |content: &[u8]| {
+        std::fs::write(&checkpoint, content).unwrap();
+        File::options().write(true).open(&checkpoint).unwrap().set_modified(long_ago).unwrap();
+        Fingerprint::of(&checkpoint, &cache).unwrap()
+    };
+    let build = |layout: &str, source| {
+        let key = Key::new(layout, source);
+        Pack::open_or_build(&cache, &key, sections).unwrap();
+        key.file_name()
+    };
+    let packs = || {
+        let names = cache.read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.ends_with(".pack")).collect();
+        names.sort();
+        names
+    };
+    let first = write(b"one");
+    build("avx2-panel-1", first);
+    let other = build("avx512-panel-1", first);
+    let newer = build("avx2-panel-2", first);
+    assert_eq!(packs(), [newer, other], "another version goes, another layout stays");
+    let second = write(b"two");
+    assert!(packs().is_empty(), "the checkpoint is another");
+    let last = build("avx2-panel-2", second);
+    assert_eq!(packs(), [last]);
+}
+
+#[test]
 fn many_at_once_build_one_pack() {
     let cache = Cache::new();
     let n_builds = AtomicUsize::new(0);
