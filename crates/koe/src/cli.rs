@@ -3,7 +3,6 @@
 //! Nothing is done here: arguments are read, the environment is joined to them, and one of the
 //! files below is called. Whatever fails comes back as a [`Failure`], printed in one line, with
 //! the exit code that its kind has.
-#![expect(clippy::print_stderr, reason = "the command line alone prints")]
 
 mod doctor;
 mod failure;
@@ -19,6 +18,7 @@ mod source;
 mod voices;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +27,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use koe_text::Dialect;
 
 use crate::config::{Config, VARIABLES};
+use crate::pipeline::SPEEDS;
 pub use failure::{Exit, Failure};
 
 /// Speak English text with Kokoro-82M
@@ -198,7 +199,7 @@ impl From<Lang> for Dialect {
 
 fn speed(text: &str) -> Result<f32, String> {
     let speed: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match (0.25..=4.0).contains(&speed) {
+    match SPEEDS.contains(&speed) {
         true => Ok(speed),
         false => Err("must be from 0.25 to 4".to_owned()),
     }
@@ -243,7 +244,7 @@ Examples:
   koe phonemize --json -f chapter.txt
   koe phonemize --lang b \"tomato\"
 
-Every line printed is what the model is given at once.";
+Every line printed is what the model is given at once, but for the first, which is cut shorter.";
 
 const PULL_HELP: &str = "\
 Examples:
@@ -282,11 +283,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             if let Some(message) = failure.message {
-                eprintln!("koe: {message}");
+                tell(format_args!("koe: {message}"));
             }
             failure.exit.into()
         }
     }
+}
+
+/// A line for people, on standard error. That nobody reads it is no reason to fail.
+fn tell(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The parser, with what is known only at run time.

@@ -38,7 +38,8 @@ fn end_of_chunk(rest: &str, max: usize) -> usize {
     let fits = &rest[..limit];
     for boundary in [Boundary::Sentence, Boundary::Clause] {
         let mark = fits.char_indices().rfind(|&(_, c)| boundary_of(c) == Some(boundary));
-        if let Some((at, c)) = mark {
+        // The model speaks very short chunks badly: rather a lesser mark further on.
+        if let Some((at, c)) = mark.filter(|(at, _)| at * 4 >= limit) {
             return at + c.len_utf8();
         }
     }
@@ -116,8 +117,12 @@ mod tests {
         };
         let chunk = |symbols: &str, end| (symbols.to_owned(), end);
         assert_eq!(
-            ends("aa. bb, cc dd ee"),
-            [chunk("aa.", Boundary::Sentence), chunk("bb, cc dd ee", Boundary::Sentence)]
+            ends("aaa. bb, cc dd ee"),
+            [chunk("aaa.", Boundary::Sentence), chunk("bb, cc dd ee", Boundary::Sentence)]
+        );
+        assert_eq!(
+            ends("a. bbb, cc dd ee"),
+            [chunk("a. bbb,", Boundary::Clause), chunk("cc dd ee", Boundary::Sentence)]
         );
         assert_eq!(
             ends("aaaa, bb cc dd ee,"),

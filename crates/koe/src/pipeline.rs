@@ -13,7 +13,7 @@
 //! that the model does not know, sound that is not a number, or a text in which nothing can be
 //! spoken is an error.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,14 @@ use koe_text::{Boundary, Chunk, Dialect, Limits, Note, Piece, UserLexicon};
 use crate::feed::{self, Segment};
 use crate::phonemes;
 use crate::speaker::Speaker;
+
+/// The paces that can be asked for.
+pub const SPEEDS: RangeInclusive<f32> = 0.25..=4.0;
+
+/// The wished length of chunks after the first, in symbols: about ten seconds. Kokoro speaks best
+/// with 100 to 200; and the next chunk must be made while the one before is heard, which after a
+/// first chunk of four seconds allows an engine that needs up to 0.4 s for a second of sound.
+pub(crate) const TARGET: usize = 160;
 
 /// How to speak.
 #[derive(Clone, Debug)]
@@ -40,6 +48,8 @@ pub struct Settings {
     pub seed: u64,
     /// The rests between chunks.
     pub rests: Rests,
+    /// Whether every segment is to sound soon, because it is awaited; otherwise only the first is.
+    pub live: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +61,7 @@ impl Default for Settings {
             speed: 1.0,
             seed: 0,
             rests: Rests::default(),
+            live: false,
         }
     }
 }
@@ -169,6 +180,9 @@ pub enum Error {
     /// There is text, but no part of it makes a sound.
     #[error("nothing in the text can be spoken")]
     Unspeakable,
+    /// [`Settings::speed`] is none that the model can speak at.
+    #[error("the speed must be from 0.25 to 4, not {0}")]
+    Speed(f32),
     /// The text could not be read.
     #[error(transparent)]
     Feed(#[from] feed::Error),
@@ -220,6 +234,9 @@ pub fn speak(
     cancel: &Cancel,
     listener: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Summary, Error> {
+    if !SPEEDS.contains(&settings.speed) {
+        return Err(Error::Speed(settings.speed));
+    }
     let mut line = Line {
         settings,
         speaker,
@@ -286,13 +303,10 @@ impl Line<'_> {
     fn limits(&self) -> Limits {
         let slow = (self.settings.speed * 2.0).min(1.0);
         let max = (self.speaker.max_tokens() as f32 * slow).max(1.0) as usize;
-        let mut limits = Limits { max, ..Limits::default() };
-        limits.target = limits.target.min(max);
-        limits.first = limits.first.min(max);
-        if self.summary.chunks > 0 {
-            limits.first = limits.target;
-        }
-        limits
+        let target = TARGET.min(max);
+        let is_awaited = self.summary.chunks == 0 || self.settings.live;
+        let first = if is_awaited { Limits::default().first.min(target) } else { target };
+        Limits { first, target, max }
     }
 
     fn piece(&mut self, segment: &Segment, piece: Piece) -> Result<(), Error> {

@@ -41,7 +41,10 @@ pub(super) fn run(args: &PullArgs, config: &Config) -> Result<(), Failure> {
         true => "is installed already",
         false => "is installed",
     };
-    eprintln!("Kokoro-82M {what}: {n_voices} voices, {mib:.0} MiB in {}", model.folder.display());
+    super::tell(format_args!(
+        "Kokoro-82M {what}: {n_voices} voices, {mib:.0} MiB in {}",
+        model.folder.display()
+    ));
     Ok(())
 }
 
@@ -88,13 +91,12 @@ impl Show {
                 let wait = wait.as_secs_f64();
                 self.line(&format!("{path}: {why}; trying again in {wait:.0} s"));
             }
-            _ => {}
         }
     }
 
     fn line(&self, text: &str) {
         let seconds = self.begun.elapsed().as_secs();
-        self.bar.suspend(|| eprintln!("koe: {text} ({seconds} s)"));
+        self.bar.suspend(|| super::tell(format_args!("koe: {text} ({seconds} s)")));
     }
 
     fn clear(&self) {

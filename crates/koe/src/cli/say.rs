@@ -59,7 +59,7 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
     let dialect = dialect(args.text.lang.map(Dialect::from), args.phonemes, &opened)?;
     if !args.quiet {
         for line in choice.notice.iter().chain(opened.model.warnings()) {
-            eprintln!("koe: {line}");
+            super::tell(format_args!("koe: {line}"));
         }
     }
 
@@ -73,6 +73,7 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         phonemes: args.phonemes,
         speed: args.speed,
         seed: args.seed,
+        live: args.text.lines,
         ..Settings::default()
     };
     let begun = Instant::now();
@@ -193,10 +194,10 @@ fn tell_summary(path: &Path, summary: &Summary, begun: Instant) {
     let sound = koe_audio::seconds(summary.samples);
     let took = begun.elapsed().as_secs_f64();
     let times = sound / took;
-    eprintln!(
+    super::tell(format_args!(
         "{}: {sound:.1} s of sound in {took:.1} s ({times:.1} times real time)",
         path.display()
-    );
+    ));
 }
 
 enum Sink {
@@ -286,10 +287,10 @@ impl Notes {
         let counted = [(self.left_out, "left out"), (self.malformed, "with markup not understood")];
         let counted = counted.iter().filter(|(n, _)| *n > 0);
         let counted: Vec<_> = counted.map(|(n, what)| format!("{n} {what}")).collect();
-        eprintln!(
+        super::tell(format_args!(
             "koe: parts of the text: {}, the first at byte {first}; see koe phonemize --json",
             counted.join(", ")
-        );
+        ));
     }
 }
 

@@ -134,6 +134,8 @@ fn what_cannot_be_spoken_is_an_error_and_never_left_out() {
         }
         other => panic!("{other}"),
     }
+    let stopped = Settings { speed: 0.0, ..settings() };
+    assert!(matches!(listen("abc", &stopped, Fake::default()), Err(Error::Speed(_))));
     let trouble = |trouble| Fake { trouble: Some((1, trouble)), ..Fake::default() };
     for kind in [Trouble::NotANumber, Trouble::WrongDurations] {
         assert!(matches!(error("abc.\ndef.", trouble(kind)), Error::BrokenSound(_)));
