@@ -6,7 +6,7 @@
 `prosody` trains PL-BERT, the duration and the F0/energy predictors; `decoder`
 trains the text encoder, decoder and generator on the teacher's durations, F0 and
 energy.  They share no parameters and may run at the same time.  Both save a
-checkpoint to --run every few minutes and continue from it when started again.
+checkpoint to --run every two minutes and continue from it when started again.
 """
 import argparse
 import json
