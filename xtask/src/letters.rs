@@ -6,8 +6,8 @@
 
 mod align;
 mod blob;
-mod british;
-mod corpus;
+pub(crate) mod british;
+pub(crate) mod corpus;
 mod ngram;
 
 /// The reader that ships, so that what is measured is what users get.
@@ -226,7 +226,7 @@ fn folded(phonemes: &str) -> Vec<char> {
 }
 
 /// Edit distance.
-fn distance(a: &[char], b: &[char]) -> usize {
+pub(crate) fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
@@ -306,18 +306,21 @@ fn evaluate(
     let mut any = Score::default();
     let mut first = Score::default();
     let mut lines = String::new();
-    let started = std::time::Instant::now();
+    let mut times: Vec<std::time::Duration> = Vec::new();
     for word in &order {
         let letters: Vec<u8> = word.bytes().map(align::letter).collect();
+        let started = std::time::Instant::now();
         let guess = model.speak(&letters).unwrap_or_default();
+        times.push(started.elapsed());
         any.add(&guess, &names[word]);
         first.add(&guess, &names[word][..1]);
         lines += &format!("{word}\t{guess}\t{}\n", names[word].join(" "));
     }
-    let took = started.elapsed();
     eprintln!("first pronunciation listed: {first}");
     eprintln!("any pronunciation listed:   {any}");
-    eprintln!("{:.0} µs a word", took.as_secs_f64() * 1e6 / order.len() as f64);
+    times.sort();
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();
+    eprintln!("time a word: median {:?}, 95th percentile {:?}", at(50), at(95));
     if let Some(path) = dump {
         std::fs::write(path, lines)?;
     }

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a command-line tool")]
 
+mod agreement;
 mod letters;
+mod lexicon;
 mod reference;
 mod tidy;
 
@@ -10,7 +12,9 @@ fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (chore, rest) = args.split_first().map_or(("", &[][..]), |(c, r)| (c.as_str(), r));
     let done: Result<(), Box<dyn std::error::Error>> = match chore {
+        "agreement" => agreement::run(rest).map_err(Into::into),
         "letters" => letters::run(rest).map_err(Into::into),
+        "lexicon" => lexicon::run(rest).map_err(Into::into),
         "reference" => reference::run(rest).map_err(Into::into),
         "tidy" => tidy::run().map_err(Into::into),
         _ => {

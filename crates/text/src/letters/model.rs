@@ -43,7 +43,8 @@ const END: u16 = 1;
 pub(crate) const LEVELS_AT: usize = 20;
 pub(crate) const LEVEL_FIELDS: usize = 5;
 
-/// Hypotheses kept at each letter. With 24, fewer than one word in a thousand differs from 200.
+/// Hypotheses kept at each letter. With 24 instead of 200, 2 % of words come out differently, as many
+/// of them right, in a tenth of the time.
 const BEAM: usize = 24;
 /// Hypotheses this far behind the best, in natural logarithms, are dropped.
 const MARGIN: f32 = 9.0;
