@@ -7,6 +7,22 @@
 //!
 //! Shape letters: `T` rows (time), `C` channels, `K` depth of a product (taps × input channels),
 //! `N` output channels.
+//!
+//! ```
+//! use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
+//! use koe_kernels::{Isa, activation};
+//!
+//! let isa = Isa::detect();
+//! // Two rows of three inputs, times weights [3][1] that are 1, 2 and 3.
+//! let mut packed = vec![0.0; packed_len(3, 1)];
+//! pack(3, 1, &mut packed, |k, _n| (k + 1) as f32);
+//! let x = Rows::plain(&[1.0, 0.0, 0.0, 1.0, 1.0, -1.0], 3);
+//! let mut y = [0.0; 2];
+//! gemm(isa, x, 2, &packed, 1, Some(&[-1.0]), &mut y, 1, Output::Store);
+//! assert_eq!(y, [0.0, -1.0]);
+//! activation::exp(isa, &mut y);
+//! assert_eq!(y[0], 1.0);
+//! ```
 
 #![expect(unsafe_code, reason = "instructions chosen at run time, and loads that need no bounds")]
 

@@ -14,11 +14,12 @@
 //! 11 taps take 6, 14 and 21 multiplications instead of 12, 28 and 44.
 //!
 //! `G w` is computed once, when the weights are packed. The points are those that let the least
-//! rounding error through among fractions that make `A` and `B` exact: 3 to 4 times that of a sum
-//! of products, still 120 dB below the signal.
+//! rounding error through among fractions that make `A` and `B` exact. What they let through is
+//! 3 to 4 times the error of each sum, but the sums are a third to half as long: measured, the
+//! result is 1.3 to 1.7 times as far from the exact one as a plain sum of products is.
 //!
 //! A row's result depends on its place in its tile, so a caller that wants the same bytes must
-//! cut its rows the same way.
+//! cut its rows the same way. A NaN or an infinity spoils its whole tile.
 
 use crate::Isa;
 use crate::gemm::{self, Output, Rows};
