@@ -218,6 +218,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cold", type=int, default=5, help="fresh processes of each for the cold start; 0 skips")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--commit", help="what --koe was built from (default: this checkout's)")
     parser.add_argument("--note", default="", help="kept in the record")
     parser.add_argument("--record", type=Path, help="file to write (default: ../records/<date>-<cpu>/...json)")
     args = parser.parse_args()
@@ -244,7 +245,7 @@ def main():
 
     here = machine()
     try:
-        commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
+        commit = args.commit or subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"],
                                 capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
