@@ -226,9 +226,7 @@ pub enum Error {
         why: String,
     },
     /// A file of another length than the published one.
-    #[error(
-        "{host} sends {found} bytes or more as {path}, which has at most {needed}: it is not the published file"
-    )]
+    #[error("{host}: {path} has {found} bytes or more there, the published file {needed} at most")]
     WrongLength {
         /// The file.
         path: String,
