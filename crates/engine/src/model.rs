@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::checkpoint::Checkpoint;
 use crate::native::Network;
 use crate::pack::{Fingerprint, Key, Opened, Pack};
-use crate::weights::{LAYOUT, Loader};
+use crate::weights::{Loader, layout};
 use crate::{Config, Error, Voice};
 
 /// The checkpoint that is compiled in; see its model card.
@@ -69,7 +69,7 @@ impl Model {
         let json = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let config = Config::parse(&json)?;
         let weights = crate::checkpoint::weights_file(folder)?;
-        let key = Key::new(LAYOUT, Fingerprint::of(&weights, cache)?);
+        let key = Key::new(&layout(&json), Fingerprint::of(&weights, cache)?);
         let opened = Pack::open_or_build(cache, &key, |sink| {
             let source = Checkpoint::open(&weights)?;
             Network::load(&mut Loader::Making { source: &source, sink }, &config).map(drop)

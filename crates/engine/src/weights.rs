@@ -14,9 +14,14 @@ use crate::pack::{Pack, PackWriter};
 
 pub(crate) use crate::pack::Section;
 
-/// Names the layout of everything below; a pack of another layout is rebuilt. Change it with
-/// any change to what a section holds.
-pub(crate) const LAYOUT: &str = "f32-panel32-1";
+/// To be raised with any change to what a section holds; a pack of another version is rebuilt.
+const LAYOUT_VERSION: u32 = 1;
+
+/// Names the layout of everything below for a network of this `config.json`, whose numbers decide
+/// what the sections are.
+pub(crate) fn layout(config_json: &[u8]) -> String {
+    format!("f32-panel32-{:08x}-{LAYOUT_VERSION}", crc32fast::hash(config_json))
+}
 
 /// Where the walk is.
 pub(crate) enum Loader<'a> {
