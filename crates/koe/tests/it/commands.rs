@@ -94,6 +94,7 @@ fn completions_are_scripts_that_their_shell_accepts() {
 
 #[test]
 #[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn speaking_needs_no_network() {
     let sandbox = Sandbox::new();
     let mut koe = sandbox.koe(&["say", "No network.", "-o", "a.wav"]);

@@ -7,6 +7,7 @@
 mod sandbox;
 
 mod commands;
+mod models;
 mod outputs;
 mod playing;
 mod refusals;
