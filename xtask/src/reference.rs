@@ -201,7 +201,7 @@ fn case(session: &mut Session, file: &Path) -> Result<Row> {
         let theirs = dump.rows(name, channels_first)?;
         let ours = &given_source.stage(name).with_context(|| format!("no stage {name}"))?.values;
         let error = relative_error(ours, &theirs);
-        if !(error <= RELATIVE_LIMIT) {
+        if exceeds(error, RELATIVE_LIMIT) {
             faults.push(format!("{name}: {}", compare::describe(ours, &theirs)));
         }
         stages.push(error);
@@ -250,17 +250,22 @@ fn case(session: &mut Session, file: &Path) -> Result<Row> {
     row.distance =
         log_spectral_distance(&stage(&alone, "waveform")?, &dump.floats("waveform_zero_noise")?);
 
-    if !(row.har <= RELATIVE_LIMIT) {
+    if exceeds(row.har, RELATIVE_LIMIT) {
         row.faults.push(format!("har: relative error {:.2e}", row.har));
     }
     let must =
         [("spectrum", row.given_spectrum, true), ("source", row.given_source, row.turned == 0)];
     for (name, error, counts) in must {
-        if counts && !(error <= SAMPLE_LIMIT) {
+        if counts && exceeds(error, SAMPLE_LIMIT) {
             row.faults.push(format!("waveform given the {name}: max error {error:.2e}"));
         }
     }
     Ok(row)
+}
+
+/// Also where the error could not be told: what cannot be compared is not equal.
+fn exceeds(error: f64, limit: f64) -> bool {
+    error.is_nan() || error > limit
 }
 
 impl Row {

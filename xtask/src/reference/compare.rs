@@ -138,7 +138,7 @@ pub(super) fn describe(ours: &[f32], theirs: &[f32]) -> String {
     let mut worst = 0;
     let difference = |i: usize| (ours[i] - theirs[i]).abs();
     for i in 0..ours.len() {
-        if !(difference(i) <= difference(worst)) {
+        if difference(i) > difference(worst) || difference(i).is_nan() {
             worst = i;
         }
     }
