@@ -35,8 +35,8 @@ const EPSILON: f32 = 1e-8;
 const OUTPUTS: usize = WIDTH * PIECES;
 /// Outputs summed side by side: four vector registers of the oldest x86-64.
 const LANES: usize = 16;
-/// Words whose rows are kept; 3 MB when full.
-const CACHED_WORDS: usize = 4096;
+/// Words whose rows are kept; 4 MB when full.
+const CACHED_WORDS: usize = 8192;
 /// Tokens taken through a layer at once, so that their candidates stay in the cache of the CPU.
 const BLOCK: usize = 32;
 /// Rows of zeros around a text that can influence its tags; those further out cannot.
@@ -249,8 +249,8 @@ pub(super) struct Tagger {
     tables: [(&'static [u8], &'static [u8]); 6],
     first: Layer<N_EMBEDDED>,
     layers: [Layer<N_WINDOW>; 4],
-    /// [N_TAGS]
-    output: Vec<Row>,
+    /// [WIDTH][N_TAGS]
+    output: Vec<[f32; N_TAGS]>,
     output_biases: [f32; N_TAGS],
     /// What the first of `layers` makes of zeros: the rows around the text.
     padding: Row,
@@ -266,7 +266,11 @@ impl Tagger {
         let tables = TABLE_ROWS.map(|rows| (bytes.take(rows * 4), bytes.take(rows * WIDTH)));
         let first = bytes.layer();
         let layers = std::array::from_fn(|_| bytes.layer());
-        let output = (0..N_TAGS).map(|_| bytes.f32s()).collect();
+        let mut output = vec![[0.0; N_TAGS]; WIDTH];
+        for tag in 0..N_TAGS {
+            let weights: Row = bytes.f32s();
+            output.iter_mut().zip(weights).for_each(|(output, weight)| output[tag] = weight);
+        }
         let output_biases = bytes.f32s();
         let mut tagger = Tagger {
             tables,
@@ -362,14 +366,18 @@ impl Tagger {
     }
 
     fn best(&self, row: &Row) -> Tag {
-        let mut best = (0, f32::NEG_INFINITY);
-        for (i, (weights, bias)) in self.output.iter().zip(self.output_biases).enumerate() {
-            let score = bias + weights.iter().zip(row).map(|(w, x)| w * x).sum::<f32>();
-            if score > best.1 {
-                best = (i, score);
+        let mut scores = self.output_biases;
+        for (weights, value) in self.output.iter().zip(row) {
+            scores.iter_mut().zip(weights).for_each(|(score, weight)| *score += weight * value);
+        }
+        // The first of equals, as in the reference.
+        let mut best = 0;
+        for (i, score) in scores.iter().enumerate() {
+            if *score > scores[best] {
+                best = i;
             }
         }
-        Tag(best.0 as u8)
+        Tag(best as u8)
     }
 }
 
