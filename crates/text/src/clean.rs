@@ -110,6 +110,13 @@ impl Cleaner<'_> {
             return n_dashes;
         }
         // Emphasis of Markdown, and rules drawn with signs.
+        if matches!(c, '*' | '_') && self.is_emphasis(at, end) {
+            return 1;
+        }
+        if c == '-' && self.is_line_hyphen(rest) {
+            self.keep(at..at + 1);
+            return rest.len() - rest[1..].trim_start().len();
+        }
         if is_drawing(c) {
             let n_run = rest.chars().take_while(|&next| next == c).count();
             let is_emphasis = n_run == 2 && matches!(c, '*' | '_' | '~');
@@ -198,6 +205,34 @@ impl Cleaner<'_> {
         let before = self.out.mapped.text.chars().next_back().filter(|_| self.space.is_none());
         let is_tight = after.is_some_and(is_mark) || before.is_some_and(is_mark);
         self.make(if is_tight { "— " } else { "—" }, span);
+    }
+
+    /// Whether a single `*` or `_` at `at` marks emphasis: it stands at one end of a word, where a
+    /// sign of arithmetic has letters or spaces on both sides.
+    fn is_emphasis(&self, at: usize, end: usize) -> bool {
+        let kind = |c: Option<char>| match c {
+            None => 0,
+            Some(c) if c.is_whitespace() => 0,
+            Some(c) if c.is_alphanumeric() => 2,
+            Some(_) => 1,
+        };
+        let (before, after) =
+            (self.source[..at].chars().next_back(), self.source[at + 1..end].chars().next());
+        if after == Some('(') || before == Some(')') {
+            return false;
+        }
+        let (before, after) = (kind(before), kind(after));
+        before != after || before == 1
+    }
+
+    /// Whether `rest` begins with a hyphen at the end of a line, whose word goes on in the next.
+    fn is_line_hyphen(&self, rest: &str) -> bool {
+        let next = rest[1..].trim_start();
+        let space = &rest[1..rest.len() - next.len()];
+        self.space.is_none()
+            && space.contains('\n')
+            && self.out.mapped.text.ends_with(char::is_alphabetic)
+            && next.starts_with(char::is_lowercase)
     }
 
     fn push_inline(&mut self, inline: &Inline) {
@@ -528,6 +563,11 @@ mod tests {
     #[test]
     fn white_space_folds_to_single_spaces() {
         check("a  b\tc\u{a0}d\u{3000}e\r\nf", "a b c d e f");
+    }
+
+    #[test]
+    fn a_word_broken_at_the_end_of_a_line_is_one() {
+        check("a well-\n  known one - \nand that", "a well-known one - and that");
     }
 
     #[test]

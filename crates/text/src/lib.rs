@@ -21,6 +21,10 @@ pub use phoneme::{
     ALPHABET, Boundary, Chunk, Dialect, Note, NoteKind, Phonemes, Piece, Span, Word, is_symbol,
 };
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 use chunk::Chunker;
 use segment::{Segment, Segments, segments};
 use speak::speak;
@@ -60,6 +64,17 @@ impl Default for Limits {
 ///
 /// The iterator is lazy, sentence by sentence: an hour of text starts at once, and memory does not
 /// grow with its length.
+///
+/// ```
+/// use koe_text::{Dialect, Limits, Options, Piece, UserLexicon, pieces};
+///
+/// let text = "Meet [Kokoro](/kˈOkəɹO/) at 3:30pm.";
+/// let lexicon = UserLexicon::default();
+/// let options = Options { dialect: Dialect::American, lexicon: &lexicon, limits: Limits::default() };
+/// let Some(Piece::Speech(chunk)) = pieces(text, &options).next() else { panic!() };
+/// assert_eq!(chunk.symbols, "mˈit kˈOkəɹO æt θɹˈi θˈɜɹTi pˌiˈɛm.");
+/// assert_eq!(&text[chunk.words[3].span.clone()], "3:30pm");
+/// ```
 pub fn pieces<'a>(text: &'a str, options: &Options<'a>) -> Pieces<'a> {
     Pieces {
         text,

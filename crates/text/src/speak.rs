@@ -95,7 +95,7 @@ pub(crate) fn speak(
         space_due = token.space_after;
     }
     line.trim_end();
-    line.keep_last_stop(written, |range| normal.mapped.source(range));
+    line.keep_last_stop(text, written, |range| normal.mapped.source(range));
     line.notes.sort_by_key(|note| note.span.start);
     line
 }
@@ -145,18 +145,43 @@ impl Line {
 
     /// "etc." and "p.m." take the stop of their sentence along; without it the voice would not
     /// fall. Says it again.
-    fn keep_last_stop(&mut self, written: &str, source: impl Fn(Range<usize>) -> Span) {
+    fn keep_last_stop(&mut self, text: &str, written: &str, source: impl Fn(Range<usize>) -> Span) {
         let bare = written.trim_end_matches(|c| is_closer(c) || c == ' ');
         let Some(stop @ ('.' | '!' | '?' | '…')) = bare.chars().next_back() else { return };
-        let heard =
-            self.symbols.iter().rev().find(|symbol| !matches!(symbol, '”' | '"' | ')' | ' '));
-        if heard.is_none_or(|last| !last.is_alphabetic()) {
+        // The stop goes before the closing quotes that the text may have behind it.
+        let n_closing =
+            self.symbols.iter().rev().take_while(|s| matches!(s, '”' | '"' | ')')).count();
+        let at = self.symbols.len() - n_closing;
+        let is_heard = at > 0 && !self.symbols[at - 1].is_alphabetic();
+        let in_word = self.words.last().is_some_and(|word| word.symbols.end > at);
+        if at == 0 || is_heard || in_word {
             return;
         }
         let span = source(bare.len() - stop.len_utf8()..bare.len());
-        let last_start = self.spans.last().map_or(0, |last| last.start);
-        self.symbols.push(stop);
-        self.spans.push(span.start.max(last_start)..span.end.max(last_start));
+        self.unword_stop(text, &span);
+        let last_start = self.spans[at - 1].start;
+        let next_start = self.spans.get(at).map_or(usize::MAX, |next| next.start);
+        let start = span.start.clamp(last_start, next_start.max(last_start));
+        self.symbols.insert(at, stop);
+        self.spans.insert(at, start..span.end.max(start));
+    }
+}
+
+impl Line {
+    /// Takes the stop at `stop` out of the last word, unless that has others: of "3:30pm." and "B."
+    /// it is no part, of "p.m." it is.
+    fn unword_stop(&mut self, text: &str, stop: &Span) {
+        let Some(last) = self.words.last_mut().filter(|last| last.span.end == stop.end) else {
+            return;
+        };
+        let bare = &text[last.span.start..stop.start.max(last.span.start)];
+        if bare.is_empty() || bare.contains('.') {
+            return;
+        }
+        last.span.end = stop.start;
+        for span in &mut self.spans[last.symbols.clone()] {
+            span.end = span.end.min(stop.start);
+        }
     }
 }
 
@@ -223,4 +248,63 @@ fn is_phrase_start(word: &str) -> bool {
             | "at"
             | "by"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::{Segment, segments};
+
+    fn speak_first(text: &str) -> Line {
+        match segments(text).next() {
+            Some(Segment::Sentence(sentence)) => {
+                speak(text, sentence, Dialect::American, &UserLexicon::default())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(text: &str, symbols: &str, words: &[&str]) {
+        let line = speak_first(text);
+        assert_eq!(line.symbols.iter().collect::<String>(), symbols);
+        let found: Vec<&str> = line.words.iter().map(|word| &text[word.span.clone()]).collect();
+        assert_eq!(found, words);
+    }
+
+    #[test]
+    fn words_are_the_callers_own() {
+        check("At 3:30pm, go.", "ˌæt θɹˈi θˈɜɹTi pˌiˈɛm, ɡˌO.", &["At", "3:30pm", "go"]);
+        check(
+            "It cost $5.99.",
+            "ˌɪt kˈɔst fˈIv dˈɑləɹz ænd nˈIndi nˈIn sˈɛnts.",
+            &["It", "cost", "$5.99"],
+        );
+        check("Don’t  run\n5km!", "dˈOnt ɹˈʌn fˈIv kəlˈɑməTəɹz!", &["Don’t", "run", "5km"]);
+    }
+
+    #[test]
+    fn a_stop_is_part_of_a_word_that_has_others() {
+        check("At 3:30pm.", "ˌæt θɹˈi θˈɜɹTi pˌiˈɛm.", &["At", "3:30pm"]);
+        check("At 3 p.m.", "ˌæt θɹˈi pˌiˈɛm.", &["At", "3", "p.m."]);
+    }
+
+    #[test]
+    fn markup_speaks_the_bracketed_word() {
+        check("The [Kokoro](/kˈOkəɹO/) model", "ðə kˈOkəɹO mˈɑdᵊl", &["The", "Kokoro", "model"]);
+        check("A [New York](/nˈu jˈɔɹk/) one", "ɐ nˈu jˈɔɹk wˈʌn", &["A", "New York", "one"]);
+    }
+
+    #[test]
+    fn a_stop_that_an_abbreviation_took_is_heard() {
+        check("Plums, etc.", "plˈʌmz, ɛtsˈɛTəɹə.", &["Plums", "etc"]);
+        check("“Take plan B.”", "“tˈAk plˈæn bˈi.”", &["Take", "plan", "B"]);
+    }
+
+    #[test]
+    fn what_has_no_sound_gives_a_note_and_no_word() {
+        let line = speak_first("🙂 你好");
+        assert!(line.symbols.is_empty() && line.words.is_empty());
+        assert_eq!(line.notes.len(), 1);
+        assert_eq!(line.notes[0].kind, NoteKind::Unspeakable);
+    }
 }

@@ -114,7 +114,16 @@ fn value(numeral: &str) -> Option<u32> {
 fn is_numbered(word: &str) -> bool {
     matches!(
         word,
-        "Chapter"
+        "CHAPTER"
+            | "PART"
+            | "BOOK"
+            | "ACT"
+            | "SCENE"
+            | "VOLUME"
+            | "SECTION"
+            | "ARTICLE"
+            | "LETTER"
+            | "Chapter"
             | "chapter"
             | "Ch"
             | "Chap"

@@ -343,70 +343,81 @@ pub(crate) fn formula(fields: &Fields<'_>, idx: usize) -> Option<Said> {
             return fields.say(idx, format!("{words} {rest}"));
         }
     }
+    arithmetic(core).map(|words| fields.say(idx, words))?
+}
+
+/// The signs of formulas; the longer come first.
+const SIGNS: [(&str, &str); 12] = [
+    ("<=", "less than or equal to"),
+    (">=", "greater than or equal to"),
+    ("!=", "not equal to"),
+    ("==", "equals"),
+    ("=", "equals"),
+    ("+", "plus"),
+    ("-", "minus"),
+    ("*", "times"),
+    ("/", "over"),
+    ("<", "less than"),
+    (">", "greater than"),
+    ("^", "to the power of"),
+];
+
+/// Operands and signs in turn, such as `x^2+y=4`; brackets are not heard.
+fn arithmetic(core: &str) -> Option<String> {
     if !core.contains(['=', '+', '*', '<', '>', '^']) {
         return None;
     }
     let mut words = String::new();
     let mut rest = core;
-    let mut after_operand = false;
+    // What a sign for two stands behind.
+    let mut left = "";
     while !rest.is_empty() {
-        let n_operand = rest
-            .bytes()
-            .enumerate()
-            .take_while(|&(at, b)| {
-                b.is_ascii_alphanumeric()
-                    || b == b'_'
-                    || matches!(b, b'.' | b',')
-                        && rest.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit)
-            })
-            .count();
-        if n_operand > 0 {
-            push_word(&mut words, &rest[..n_operand]);
-            rest = &rest[n_operand..];
-            after_operand = true;
+        let (operand, after) = rest.split_at(operand_len(rest));
+        if !operand.is_empty() {
+            push_word(&mut words, operand);
+            (left, rest) = (operand, after);
             continue;
         }
-        let (sign, name) = [
-            ("<=", "less than or equal to"),
-            (">=", "greater than or equal to"),
-            ("!=", "not equal to"),
-            ("==", "equals"),
-            ("=", "equals"),
-            ("+", "plus"),
-            ("-", "minus"),
-            ("*", "times"),
-            ("/", "over"),
-            ("<", "less than"),
-            (">", "greater than"),
-            ("^", "to the power of"),
-        ]
-        .into_iter()
-        .find(|(sign, _)| rest.starts_with(sign))
-        .or_else(|| rest.starts_with(['(', ')']).then(|| (&rest[..1], "")))?;
-        // A sign for two needs two; only a minus may lead.
-        if !after_operand && !matches!(sign, "-" | "(" | ")") {
+        if let Some(after) = rest.strip_prefix('(') {
+            (left, rest) = ("", after);
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix(')') {
+            (left, rest) = (")", after);
+            continue;
+        }
+        let &(sign, name) = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign))?;
+        let after = &rest[sign.len()..];
+        let right = &after[..operand_len(after)];
+        // Only a minus may lead; a star between letters masks a word.
+        if left.is_empty() && sign != "-" || sign == "*" && !(is_factor(left) && is_factor(right)) {
             return None;
         }
-        after_operand = sign == ")";
-        rest = &rest[sign.len()..];
-        if !name.is_empty() {
-            push_word(
-                &mut words,
-                match (name, rest) {
-                    ("to the power of", "2") => {
-                        rest = "";
-                        after_operand = true;
-                        "squared"
-                    }
-                    ("to the power of", "3") => {
-                        rest = "";
-                        after_operand = true;
-                        "cubed"
-                    }
-                    _ => name,
-                },
-            );
+        rest = after;
+        left = "";
+        let power = match (sign, right) {
+            ("^", "2") => Some("squared"),
+            ("^", "3") => Some("cubed"),
+            _ => None,
+        };
+        push_word(&mut words, power.unwrap_or(name));
+        if power.is_some() {
+            (left, rest) = (right, &after[1..]);
         }
     }
-    after_operand.then(|| fields.say(idx, words))?
+    (!left.is_empty()).then_some(words)
+}
+
+fn operand_len(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let is_inside = |at: usize| {
+        bytes[at].is_ascii_alphanumeric()
+            || bytes[at] == b'_'
+            || matches!(bytes[at], b'.' | b',') && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
+    };
+    (0..bytes.len()).take_while(|&at| is_inside(at)).count()
+}
+
+fn is_factor(operand: &str) -> bool {
+    operand.len() == 1 || is_number(operand) || operand.is_empty()
 }
