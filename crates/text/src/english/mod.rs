@@ -2,7 +2,7 @@
 //!
 //! Takes one sentence or any stretch of text that is already normalised; gives the tokens in order,
 //! each with its place in the text and its phonemes. The way: [`tokenizer`] and [`tagger`] (spaCy's),
-//! then misaki's own: tokens are split into pieces and glued into [`Group`]s (`group.rs`), and the
+//! then misaki's own: tokens are split into pieces and glued into `Group`s (`group.rs`), and the
 //! groups are said from right to left, since "the" and "to" depend on what follows (`word.rs`,
 //! `number.rs`, `unknown.rs`). All data is in one blob (`blob.rs`). No files, no clock, and no input
 //! that panics or takes more than linear time.

@@ -168,7 +168,7 @@ fn hash_id(id: u64, seed: u32) -> [u32; 4] {
 
 /// A maxout layer of `N` inputs with the normalisation after it.
 struct Layer<const N: usize> {
-    /// [OUTPUTS / LANES][N][LANES]
+    /// `[OUTPUTS / LANES][N][LANES]`
     weights: Vec<[[f32; LANES]; N]>,
     biases: [f32; OUTPUTS],
     gain: Row,
