@@ -49,6 +49,20 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Removes what a pull left that died after it had installed all. Where another pull is at
+    /// work, or nothing can be written, it stays: it is harmless.
+    pub(super) fn tidy(path: &Path) {
+        let partial = path.join(".partial");
+        if !partial.exists() {
+            return;
+        }
+        if let Ok(lock) = OpenOptions::new().write(true).open(path.with_extension("lock"))
+            && lock.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_dir_all(&partial);
+        }
+    }
+
     /// Whether the item is there under its final name with the right content.
     pub(super) fn has(&self, item: &Item, read: &mut dyn FnMut(u64)) -> Option<u64> {
         let path = self.path.join(&item.path);

@@ -314,6 +314,7 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Event<'_>)) -> Result<Ins
         return Err(Error::Release);
     }
     if let Some(model) = all_installed(options)? {
+        Folder::tidy(&model.folder);
         return Ok(model);
     }
     let folder = Folder::lock(data, &release.name, &mut || progress(Event::Waiting))?;
@@ -354,8 +355,8 @@ pub fn run(options: &Options, progress: &mut dyn FnMut(Event<'_>)) -> Result<Ins
     Ok(model)
 }
 
-/// The installed model if it has all that is wanted, by the word of its manifest. Nothing is
-/// written then, so that a pull in a start script works where the disk is read-only.
+/// The installed model if it has all that is wanted, by the word of its manifest. Nothing needs to
+/// be written then, so that a pull in a start script works where the disk is read-only.
 fn all_installed(options: &Options) -> Result<Option<Installed>, Error> {
     let Options { release, data, verify, .. } = options;
     let same_revision = |model: &Installed| model.revision == release.revision;
