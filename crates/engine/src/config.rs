@@ -166,8 +166,10 @@ impl Config {
                 "resblock_kernel_sizes must be odd and at most 31",
             ),
             (
-                net.resblock_dilation_sizes.iter().flatten().all(|d| (1..=31).contains(d)),
-                "resblock_dilation_sizes must be 1 to 31",
+                net.resblock_dilation_sizes
+                    .iter()
+                    .all(|sizes| !sizes.is_empty() && sizes.iter().all(|d| (1..=31).contains(d))),
+                "resblock_dilation_sizes must be lists of 1 to 31",
             ),
             (
                 net.upsample_rates.len() < 8
@@ -188,6 +190,10 @@ impl Config {
             (
                 Self::CURVE_RATE * self.samples_per_curve_point() == crate::FRAME_SAMPLES,
                 "upsample_rates and gen_istft_hop_size must give 600 samples a frame",
+            ),
+            (
+                self.koe.gain.values().all(|gain| *gain > 0.0 && *gain <= 16.0),
+                "koe.gain must be above 0 and at most 16",
             ),
             (
                 self.vocab.values().all(|&id| id > 0 && usize::from(id) < self.n_token),

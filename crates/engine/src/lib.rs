@@ -24,7 +24,7 @@ pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig};
 pub use error::Error;
 pub use koe_kernels::{Isa, UnknownIsa};
 pub use model::Model;
-pub use session::{Request, Session, Speech};
+pub use session::{MAX_THREADS, Request, Session, Speech};
 pub use voice::{STYLE_DIM, Voice};
 
 /// Samples a second of everything the engine makes; mono.

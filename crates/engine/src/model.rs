@@ -3,6 +3,7 @@
 //! Comes from the checkpoint that is compiled in, or from a folder; the folder's weights are packed
 //! once into a file in the cache and mapped from there. Never written after it was made.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ impl Model {
     /// two; if that folder cannot be written, [`Model::warnings`] says so and memory is used.
     pub fn open(folder: &Path, cache: &Path) -> Result<Self, Error> {
         let path = folder.join("config.json");
-        let json = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let json = read_config(&path)?;
         let config = Config::parse(&json)?;
         let weights = crate::checkpoint::weights_file(folder)?;
         let key = Key::new(&layout(&json), Fingerprint::of(&weights, cache)?);
@@ -168,6 +169,18 @@ impl Model {
     pub fn gain(&self, voice: &str) -> f32 {
         self.0.config.koe.gain.get(voice).copied().unwrap_or(1.0)
     }
+}
+
+/// The file's bytes; no honest one is near the limit.
+fn read_config(path: &Path) -> Result<Vec<u8>, Error> {
+    const MAX_BYTES: u64 = 1 << 20;
+    let mut json = Vec::new();
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(Error::io("read", path))?;
+    if json.len() as u64 > MAX_BYTES {
+        return Err(Error::Config(format!("{} is larger than 1 MiB", path.display())));
+    }
+    Ok(json)
 }
 
 impl Voices {

@@ -29,6 +29,9 @@ pub struct Speech<'a> {
     pub frames: &'a [u32],
 }
 
+/// More threads than this would find no work: a layer is cut into fewer pieces.
+pub const MAX_THREADS: usize = 64;
+
 /// The scratch of one synthesis and the threads that work on it. Sessions of one model share its
 /// weights; each speaks one thing at a time.
 pub struct Session {
@@ -39,15 +42,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that works with `n_threads` threads, the calling one included, and the best
-    /// instructions of this CPU.
+    /// A session that works with `n_threads` threads, 1 to [`MAX_THREADS`], the calling one included,
+    /// and the best instructions of this CPU.
     pub fn new(model: &Model, n_threads: usize) -> Self {
         Self::with_isa(model, n_threads, Isa::detect())
     }
 
     /// A session that works with the given instructions.
     pub fn with_isa(model: &Model, n_threads: usize, isa: Isa) -> Self {
-        let threads = Threads::new(n_threads.max(1));
+        let threads = Threads::new(n_threads.clamp(1, MAX_THREADS));
         Self { model: model.clone(), isa, threads, scratch: Scratch::default() }
     }
 

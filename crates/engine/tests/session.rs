@@ -177,6 +177,22 @@ fn a_style_that_asks_for_endless_tokens_is_refused_before_memory_is_taken() {
 }
 
 #[test]
+fn too_many_threads_are_cut_to_what_can_work() {
+    let model = Model::builtin().unwrap();
+    let session = Session::new(&model, usize::MAX);
+    assert!(session.n_threads() <= koe_engine::MAX_THREADS);
+    assert_eq!(Session::new(&model, 0).n_threads(), 1);
+}
+
+#[test]
+fn a_config_without_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), vec![b' '; 2 << 20]).unwrap();
+    let error = Model::open(folder.path(), folder.path()).unwrap_err();
+    assert!(error.to_string().contains("larger than 1 MiB"), "{error}");
+}
+
+#[test]
 fn voices_of_the_builtin_model_are_known_and_others_refused() {
     let model = Model::builtin().unwrap();
     assert_eq!(model.voices(), ["af_slt", "am_rms"]);

@@ -179,13 +179,15 @@ impl Pack {
 
     /// Maps and checks the pack of this key.
     pub(crate) fn open(path: &Path, key: &Key) -> Result<Self, Unusable> {
-        let file = match File::open(path) {
+        let meta = match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Absent),
-            file => file?,
+            meta => meta?,
         };
-        if !file.metadata()?.is_file() {
+        // Before it is opened, which for a pipe would wait for somebody to write.
+        if !meta.is_file() {
             return Err(Unusable::Corrupt("it is not a file".to_owned()));
         }
+        let file = File::open(path)?;
         if file.metadata()?.len() < format::HEADER_BYTES as u64 {
             return Err(Unusable::Corrupt("it is shorter than its header".to_owned()));
         }
