@@ -12,7 +12,7 @@ mod characters;
 mod group;
 mod lexicon;
 mod number;
-mod numerals;
+pub(crate) mod numerals;
 mod stress;
 mod subtoken;
 mod tag;

@@ -3,7 +3,7 @@
 //! Numbers come as ASCII digits of any length and leave as words for the lexicon; what to say for a
 //! price or a decade is decided in `number.rs`.
 
-const ONES: [&str; 20] = [
+pub(crate) const ONES: [&str; 20] = [
     "zero",
     "one",
     "two",
@@ -25,7 +25,7 @@ const ONES: [&str; 20] = [
     "eighteen",
     "nineteen",
 ];
-const TENS: [&str; 10] =
+pub(crate) const TENS: [&str; 10] =
     ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 /// Names of the powers of a thousand; longer numbers are read digit by digit.
 const THOUSANDS: [&str; 12] = [

@@ -4,31 +4,7 @@
 //! Plain numbers, years, ordinals and decimals stay as digits; misaki reads those.
 
 use super::field::{Fields, Said};
-
-const ONES: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 10] =
-    ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+use crate::english::numerals::{ONES, TENS};
 
 /// `n` below a hundred in words, without a hyphen: misaki would join the halves into one word.
 pub(crate) fn below_hundred(n: u32) -> String {
