@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
+use koe_kernels::number::Number;
 use koe_kernels::{Isa, activation, lstm, norm, winograd};
 
 fn main() {
@@ -22,8 +23,10 @@ fn main() {
         let bench = Bench { isa, filter, peak: peak(isa) };
         println!("## {isa:?}\n\npeak of f32 multiply-add: {:.1} GFLOP/s\n", bench.peak);
         println!("| kernel | time | rate | of peak |\n| --- | ---: | ---: | ---: |");
-        bench.products();
-        bench.winograd();
+        bench.products::<f32>("");
+        bench.winograd::<f32>("");
+        bench.products::<u16>("bf16 ");
+        bench.winograd::<u16>("bf16 ");
         bench.elementwise();
         println!();
     }
@@ -83,15 +86,15 @@ impl Bench<'_> {
         name.contains(self.filter)
     }
 
-    fn products(&self) {
+    fn products<T: Number>(&self, kind: &str) {
         for shape in &SHAPES {
-            if self.wants(shape.name) {
-                let seconds = self.product(shape);
+            let name = format!("{kind}{}", shape.name);
+            if self.wants(&name) {
+                let seconds = self.product::<T>(shape);
                 let macs = (shape.n_rows * shape.depth * shape.n_taps * shape.n) as f64;
                 let rate = 2.0 * macs / seconds / 1e9;
                 println!(
-                    "| {} | {} | {rate:.1} GFLOP/s | {:.0} % |",
-                    shape.name,
+                    "| {name} | {} | {rate:.1} GFLOP/s | {:.0} % |",
                     time(seconds),
                     100.0 * rate / self.peak
                 );
@@ -99,16 +102,18 @@ impl Bench<'_> {
         }
     }
 
-    fn product(&self, shape: &Shape) -> f64 {
+    fn product<T: Number>(&self, shape: &Shape) -> f64 {
         let &Shape { n_rows, depth, n_taps, dilation, n, .. } = shape;
         let k = n_taps * depth;
         let data = aligned((n_rows + (n_taps - 1) * dilation) * depth, |i| wave(i, 7));
-        let mut packed = aligned(packed_len(k, n), |_| 0.0);
+        let mut numbers = aligned(data.get().len(), |_| T::default());
+        activation::convert(self.isa, data.get(), numbers.get_mut());
+        let mut packed = aligned(packed_len(k, n), |_| T::default());
         pack(k, n, packed.get_mut(), |k, n| wave(k * 31 + n, 5));
         let bias = vec![0.5; n];
         let mut out = aligned(n_rows * n, |_| 0.0);
         let rows = Rows {
-            data: data.get(),
+            data: numbers.get(),
             row_stride: depth,
             n_taps,
             tap_stride: dilation * depth,
@@ -128,17 +133,19 @@ impl Bench<'_> {
 
     /// The convolutions of the residual blocks by fewer multiplications, at the rate of the
     /// multiplications they stand for.
-    fn winograd(&self) {
+    fn winograd<T: Number>(&self, kind: &str) {
         for shape in &SHAPES {
-            let name = format!("winograd {}", shape.name);
+            let name = format!("{kind}winograd {}", shape.name);
             if shape.name.starts_with("residual") && self.wants(&name) {
                 let &Shape { depth, n_taps, dilation, n, .. } = shape;
                 let conv = winograd::Shape { n_taps, dilation, depth, n };
-                let n_rows = 49_152 / depth;
+                let n_rows = 30_720 / depth;
                 let x = aligned((n_rows + (n_taps - 1) * dilation) * depth, |i| wave(i, 7));
-                let mut packed = aligned(conv.packed_len(), |_| 0.0);
+                let mut packed = aligned(conv.packed_len(), |_| T::default());
                 conv.pack(packed.get_mut(), |tap, d, n| wave((tap * depth + d) * 31 + n, 5));
-                let mut scratch = aligned(conv.scratch_len(n_rows), |_| 0.0);
+                let (n_inputs, n_products) = conv.scratch_len(n_rows);
+                let mut inputs = aligned(n_inputs, |_| T::default());
+                let mut products = aligned(n_products, |_| 0.0);
                 let mut out = vec![0.0; n_rows * n];
                 let seconds = best(|| {
                     conv.convolve(
@@ -149,7 +156,7 @@ impl Bench<'_> {
                         None,
                         &mut out,
                         Output::Store,
-                        scratch.get_mut(),
+                        (inputs.get_mut(), products.get_mut()),
                     );
                 });
                 let rate = 2.0 * (n_rows * depth * n_taps * n) as f64 / seconds / 1e9;
@@ -291,13 +298,13 @@ fn wave(i: usize, step: usize) -> f32 {
 }
 
 /// Numbers that start on a cache line, as the engine's do.
-struct Aligned {
-    buffer: Vec<f32>,
+struct Aligned<T = f32> {
+    buffer: Vec<T>,
     start: usize,
 }
 
-fn aligned(n: usize, value: impl Fn(usize) -> f32) -> Aligned {
-    let mut buffer = vec![0.0; n + 16];
+fn aligned<T: Number>(n: usize, value: impl Fn(usize) -> T) -> Aligned<T> {
+    let mut buffer = vec![T::default(); n + 32];
     let start = buffer.as_ptr().align_offset(64);
     for i in 0..n {
         buffer[start + i] = value(i);
@@ -306,12 +313,12 @@ fn aligned(n: usize, value: impl Fn(usize) -> f32) -> Aligned {
     Aligned { buffer, start }
 }
 
-impl Aligned {
-    fn get(&self) -> &[f32] {
+impl<T> Aligned<T> {
+    fn get(&self) -> &[T] {
         &self.buffer[self.start..]
     }
 
-    fn get_mut(&mut self) -> &mut [f32] {
+    fn get_mut(&mut self) -> &mut [T] {
         &mut self.buffer[self.start..]
     }
 }
@@ -320,7 +327,7 @@ impl Aligned {
 fn peak(isa: Isa) -> f64 {
     const STEPS: usize = 100_000;
     let lanes = match isa.name() {
-        "avx512" => 16,
+        "avx512" | "avx512bf16" => 16,
         "avx2" => 8,
         "neon" => 4,
         _ => 1,
@@ -329,7 +336,7 @@ fn peak(isa: Isa) -> f64 {
     let seconds = best(|| match isa.name() {
         // SAFETY: the names stand for these instructions, and the CPU has what `Isa` offers.
         #[cfg(target_arch = "x86_64")]
-        "avx512" => unsafe { chains_avx512(STEPS) },
+        "avx512" | "avx512bf16" => unsafe { chains_avx512(STEPS) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         "avx2" => unsafe { chains_avx2(STEPS) },

@@ -1,7 +1,9 @@
 //! Elementwise functions over slices, some with an affine map per channel in the same pass.
+//! Those that prepare the input of a product write it as f32 or bf16, whichever `out` is.
 
 use crate::Isa;
 use crate::isa::dispatch;
+use crate::number::Number;
 
 /// The coefficients of a Snake, `[C]` each: what the implementations get.
 #[derive(Clone, Copy)]
@@ -14,13 +16,13 @@ pub(crate) struct Snake<'a> {
 
 /// `out = leaky(x * scale + shift)` for rows `[T][C]`, `scale` and `shift` `[C]`: AdaIN and the
 /// activation in one pass. `slope` multiplies negative numbers.
-pub fn affine_leaky(
+pub fn affine_leaky<T: Number>(
     isa: Isa,
     x: &[f32],
     scale: &[f32],
     shift: &[f32],
     slope: f32,
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let c = scale.len();
     assert!(c > 0 && shift.len() == c && x.len() == out.len() && x.len().is_multiple_of(c));
@@ -29,14 +31,14 @@ pub fn affine_leaky(
 
 /// `y = x * scale + shift`, `out = y + sin²(alpha y) / alpha` (Snake, arXiv:2006.08195) for rows
 /// `[T][C]`; `scale`, `shift`, `alpha` and `inverse_alpha` are `[C]`.
-pub fn affine_snake(
+pub fn affine_snake<T: Number>(
     isa: Isa,
     x: &[f32],
     scale: &[f32],
     shift: &[f32],
     alpha: &[f32],
     inverse_alpha: &[f32],
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let c = scale.len();
     assert!(c > 0 && shift.len() == c && alpha.len() == c && inverse_alpha.len() == c);
@@ -45,9 +47,15 @@ pub fn affine_snake(
 }
 
 /// `out = x`, negative numbers times `slope`.
-pub fn leaky(isa: Isa, x: &[f32], slope: f32, out: &mut [f32]) {
+pub fn leaky<T: Number>(isa: Isa, x: &[f32], slope: f32, out: &mut [T]) {
     assert_eq!(x.len(), out.len());
     dispatch!(isa, leaky(x, slope, out));
+}
+
+/// `out = x`, rounded where `out` is bf16.
+pub fn convert<T: Number>(isa: Isa, x: &[f32], out: &mut [T]) {
+    assert_eq!(x.len(), out.len());
+    dispatch!(isa, convert(x, out));
 }
 
 /// The tanh form of GELU, in place.

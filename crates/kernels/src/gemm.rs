@@ -8,20 +8,24 @@
 //! channels has `depth = C`, `tap_stride = δ C`, `row_stride = C` (times the stride); no im2col
 //! is needed. A transposed convolution of rate `r` is one with `r N` output channels.
 //!
+//! Input and weights are both f32 or both bf16; the depth of bf16 is even, because they are
+//! multiplied in pairs: of each, the second product is added first, both rounded to f32. Products
+//! of bf16 count numbers below 2^-126 as zero or not, as the instruction set likes.
+//!
 //! Each output is summed over `k` in ascending order, whatever rows and columns are computed
 //! together, so the result does not depend on how the caller cuts the rows into blocks.
 
 use crate::Isa;
-use crate::isa::dispatch;
+use crate::number::Number;
 
 /// Columns in a panel of packed weights.
 pub const PANEL: usize = 32;
 
 /// The left side of a product: rows that may overlap.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct Rows<'a, T = f32> {
     /// Where tap 0 of row 0 starts at index 0.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From one output row's input to the next's.
     pub row_stride: usize,
     /// How many taps.
@@ -32,9 +36,9 @@ pub struct Rows<'a> {
     pub depth: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, T> Rows<'a, T> {
     /// Plain contiguous rows of `depth` numbers.
-    pub fn plain(data: &'a [f32], depth: usize) -> Self {
+    pub fn plain(data: &'a [T], depth: usize) -> Self {
         Self { data, row_stride: depth, n_taps: 1, tap_stride: 0, depth }
     }
 
@@ -60,10 +64,10 @@ pub enum Output {
 }
 
 /// A product whose lengths have been checked: what the implementations get.
-pub(crate) struct Product<'a> {
-    pub rows: Rows<'a>,
+pub(crate) struct Product<'a, T> {
+    pub rows: Rows<'a, T>,
     pub n_rows: usize,
-    pub packed: &'a [f32],
+    pub packed: &'a [T],
     pub n: usize,
     pub bias: Option<&'a [f32]>,
     pub out: &'a mut [f32],
@@ -77,20 +81,23 @@ pub const fn packed_len(k: usize, n: usize) -> usize {
 }
 
 /// Packs weights into panels `[n / PANEL][k][PANEL]`, the last one filled up with zeros;
-/// `at(k, n)` gives one weight.
-pub fn pack(k: usize, n: usize, packed: &mut [f32], at: impl Fn(usize, usize) -> f32) {
-    assert_eq!(packed.len(), packed_len(k, n));
+/// `at(k, n)` gives one weight. In panels of bf16 each pair of `k` lies side by side,
+/// `[k / 2][PANEL][2]`; `k` is even.
+pub fn pack<T: Number>(k: usize, n: usize, packed: &mut [T], at: impl Fn(usize, usize) -> f32) {
+    assert!(packed.len() == packed_len(k, n) && k.is_multiple_of(T::GROUP));
     if k == 0 || n == 0 {
         return;
     }
     for (panel_idx, panel) in packed.chunks_exact_mut(k * PANEL).enumerate() {
         let first = panel_idx * PANEL;
         let width = PANEL.min(n - first);
-        for (k_idx, row) in panel.chunks_exact_mut(PANEL).enumerate() {
-            for (i, weight) in row[..width].iter_mut().enumerate() {
-                *weight = at(k_idx, first + i);
+        for (step, rows) in panel.chunks_exact_mut(T::GROUP * PANEL).enumerate() {
+            for (i, weights) in rows.chunks_exact_mut(T::GROUP).enumerate() {
+                for (j, weight) in weights.iter_mut().enumerate() {
+                    let k = step * T::GROUP + j;
+                    *weight = if i < width { T::of(at(k, first + i)) } else { T::default() };
+                }
             }
-            row[width..].fill(0.0);
         }
     }
 }
@@ -98,11 +105,11 @@ pub fn pack(k: usize, n: usize, packed: &mut [f32], at: impl Fn(usize, usize) ->
 /// `n_rows` rows of `rows` times `packed` (of [`pack`], `k = n_taps * depth`), plus `bias`
 /// `[n]`, into rows of `n` numbers that lie `out_stride` apart.
 #[expect(clippy::too_many_arguments, reason = "a product has this many parts")]
-pub fn gemm(
+pub fn gemm<T: Number>(
     isa: Isa,
-    mut rows: Rows<'_>,
+    mut rows: Rows<'_, T>,
     n_rows: usize,
-    packed: &[f32],
+    packed: &[T],
     n: usize,
     bias: Option<&[f32]>,
     out: &mut [f32],
@@ -113,6 +120,7 @@ pub fn gemm(
         return;
     }
     assert!(rows.data.len() >= rows.reach(n_rows), "input rows too short");
+    assert!(rows.depth.is_multiple_of(T::GROUP), "the depth of bf16 is even");
     assert_eq!(packed.len(), packed_len(rows.n_taps.saturating_mul(rows.depth), n));
     assert!(bias.is_none_or(|bias| bias.len() == n));
     let out_reach = (n_rows - 1).saturating_mul(out_stride).saturating_add(n);
@@ -124,5 +132,5 @@ pub fn gemm(
         rows.depth *= rows.n_taps;
         rows.n_taps = 1;
     }
-    dispatch!(isa, gemm(Product { rows, n_rows, packed, n, bias, out, out_stride, output }));
+    T::gemm(isa, Product { rows, n_rows, packed, n, bias, out, out_stride, output });
 }

@@ -17,6 +17,9 @@ pub(crate) enum Level {
     /// AVX-512F.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX-512F with products of bf16 (AVX512-BF16).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// AArch64's Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -36,6 +39,12 @@ macro_rules! dispatch {
             $crate::isa::Level::Avx512 => {
                 // SAFETY: the level exists only where `Isa::available` saw AVX-512F.
                 unsafe { $crate::simd::avx512::$function($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa::Level::Avx512Bf16 => {
+                // SAFETY: the level exists only where `Isa::available` saw AVX-512F and
+                // AVX512-BF16.
+                unsafe { $crate::simd::avx512bf16::$function($($argument),*) }
             }
             #[cfg(target_arch = "aarch64")]
             $crate::isa::Level::Neon => {
@@ -65,13 +74,18 @@ impl Isa {
     /// Every level of this CPU, best first; the last is always the scalar reference.
     #[cfg(target_arch = "x86_64")]
     pub fn available() -> &'static [Self] {
-        const ALL: [Isa; 3] = [Isa(Level::Avx512), Isa(Level::Avx2), Isa::SCALAR];
+        const ALL: [Isa; 4] =
+            [Isa(Level::Avx512Bf16), Isa(Level::Avx512), Isa(Level::Avx2), Isa::SCALAR];
         // A CPU with AVX-512 has AVX2 and FMA too; one that hides them gets the plain reference.
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        match (avx2, is_x86_feature_detected!("avx512f")) {
-            (true, true) => &ALL,
-            (true, false) => &ALL[1..],
-            (false, _) => &ALL[2..],
+        let avx512 = avx2 && is_x86_feature_detected!("avx512f");
+        // The compiler takes byte and word instructions for granted beside those of bf16.
+        let bf16 = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw");
+        match (avx2, avx512, avx512 && bf16) {
+            (_, _, true) => &ALL,
+            (_, true, _) => &ALL[1..],
+            (true, ..) => &ALL[2..],
+            _ => &ALL[3..],
         }
     }
 
@@ -94,7 +108,17 @@ impl Isa {
         found.copied().ok_or_else(|| UnknownIsa { asked: name.to_owned() })
     }
 
-    /// `scalar`, `avx2`, `avx512` or `neon`: also what `KOKORO_ISA` takes.
+    /// Whether products of bf16 are faster than those of f32. The other levels compute the same
+    /// numbers, slower.
+    pub fn has_fast_bf16(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => true,
+            _ => false,
+        }
+    }
+
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16` or `neon`: also what `KOKORO_ISA` takes.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
@@ -102,6 +126,8 @@ impl Isa {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => "avx512bf16",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }

@@ -5,6 +5,8 @@
 //! takes an [`Isa`] first, checks its lengths, and calls one implementation; `scalar.rs` holds
 //! the plain reference for all of them.
 //!
+//! Products take f32 or bf16 ([`number`]) and sum in f32; all else is f32.
+//!
 //! Shape letters: `T` rows (time), `C` channels, `K` depth of a product (taps × input channels),
 //! `N` output channels.
 //!
@@ -38,6 +40,7 @@ pub mod activation;
 pub mod gemm;
 pub mod lstm;
 pub mod norm;
+pub mod number;
 pub mod winograd;
 
 pub use isa::{Isa, UnknownIsa};

@@ -4,9 +4,22 @@
 
 use crate::activation::Snake;
 use crate::gemm::{Output, PANEL, Product};
+use crate::number::{Kind, widen};
 use crate::winograd::{INPUT_3, INPUT_4, OUTPUT_3, OUTPUT_4, Shape, TILE};
 
-pub(crate) fn gemm(product: Product<'_>) {
+pub(crate) fn gemm(product: Product<'_, f32>) {
+    sum_products(product, |sum, x, weight| *sum += x[0] * weight[0]);
+}
+
+/// A product of two bf16 is exact in f32, so that each addition is the one place to round.
+pub(crate) fn gemm_bf16(product: Product<'_, u16>) {
+    sum_products(product, |sum, x, weights| {
+        *sum += widen(x[1]) * widen(weights[1]);
+        *sum += widen(x[0]) * widen(weights[0]);
+    });
+}
+
+fn sum_products<T: Kind>(product: Product<'_, T>, add: impl Fn(&mut f32, &[T], &[T])) {
     let Product { rows, n_rows, packed, n, bias, out, out_stride, output } = product;
     let k = rows.n_taps * rows.depth;
     for t in 0..n_rows {
@@ -17,9 +30,10 @@ pub(crate) fn gemm(product: Product<'_>) {
             for tap in 0..rows.n_taps {
                 let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..][..rows.depth];
                 let weights = &panel[tap * rows.depth * PANEL..];
-                for (&x, weights) in x.iter().zip(weights.chunks_exact(PANEL)) {
-                    for (sum, &weight) in sums.iter_mut().zip(weights) {
-                        *sum += x * weight;
+                let steps = x.chunks_exact(T::GROUP).zip(weights.chunks_exact(T::GROUP * PANEL));
+                for (x, weights) in steps {
+                    for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(T::GROUP)) {
+                        add(sum, x, weights);
                     }
                 }
             }
@@ -84,30 +98,42 @@ fn leaky_one(x: f32, slope: f32) -> f32 {
     if x < 0.0 { x * slope } else { x }
 }
 
-pub(crate) fn affine_leaky(x: &[f32], scale: &[f32], shift: &[f32], slope: f32, out: &mut [f32]) {
+pub(crate) fn affine_leaky<T: Kind>(
+    x: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    slope: f32,
+    out: &mut [T],
+) {
     let c = scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for i in 0..c {
-            out[i] = leaky_one(row[i] * scale[i] + shift[i], slope);
+            out[i] = T::of(leaky_one(row[i] * scale[i] + shift[i], slope));
         }
     }
 }
 
-pub(crate) fn affine_snake(x: &[f32], snake: Snake<'_>, out: &mut [f32]) {
+pub(crate) fn affine_snake<T: Kind>(x: &[f32], snake: Snake<'_>, out: &mut [T]) {
     let Snake { scale, shift, alpha, inverse_alpha } = snake;
     let c = scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for i in 0..c {
             let y = row[i] * scale[i] + shift[i];
             let sin = (alpha[i] * y).sin();
-            out[i] = y + inverse_alpha[i] * sin * sin;
+            out[i] = T::of(y + inverse_alpha[i] * sin * sin);
         }
     }
 }
 
-pub(crate) fn leaky(x: &[f32], slope: f32, out: &mut [f32]) {
+pub(crate) fn leaky<T: Kind>(x: &[f32], slope: f32, out: &mut [T]) {
     for (out, &x) in out.iter_mut().zip(x) {
-        *out = leaky_one(x, slope);
+        *out = T::of(leaky_one(x, slope));
+    }
+}
+
+pub(crate) fn convert<T: Kind>(x: &[f32], out: &mut [T]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = T::of(x);
     }
 }
 
@@ -165,30 +191,31 @@ pub(crate) fn lstm_cell(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
     }
 }
 
-pub(crate) fn winograd_input(shape: Shape, x: &[f32], inputs: &mut [f32]) {
+pub(crate) fn winograd_input<T: Kind>(shape: Shape, x: &[f32], inputs: &mut [T]) {
     match shape.n_points() {
         6 => input_tiles(&INPUT_3, shape, x, inputs),
         _ => input_tiles(&INPUT_4, shape, x, inputs),
     }
 }
 
-fn input_tiles<const N: usize>(
+fn input_tiles<T: Kind, const N: usize>(
     matrix: &[[f32; N]; N],
     shape: Shape,
     x: &[f32],
-    inputs: &mut [f32],
+    inputs: &mut [T],
 ) {
     let c = shape.depth;
     let plane = inputs.len() / N;
     for (inputs, coefficients) in inputs.chunks_exact_mut(plane).zip(matrix) {
         for (tile, inputs) in inputs.chunks_exact_mut(c).enumerate() {
-            inputs.fill(0.0);
-            for (i, coefficient) in coefficients.iter().enumerate() {
-                if let Some(x) = x.chunks_exact(c).nth(shape.row(tile, i)) {
-                    for (input, x) in inputs.iter_mut().zip(x) {
-                        *input += coefficient * x;
+            for (channel, input) in inputs.iter_mut().enumerate() {
+                let mut sum = 0.0;
+                for (i, coefficient) in coefficients.iter().enumerate() {
+                    if let Some(x) = x.get(shape.row(tile, i) * c + channel) {
+                        sum += coefficient * x;
                     }
                 }
+                *input = T::of(sum);
             }
         }
     }

@@ -24,6 +24,7 @@
 use crate::Isa;
 use crate::gemm::{self, Output, Rows};
 use crate::isa::dispatch;
+use crate::number::Number;
 
 /// Outputs of a tile.
 pub(crate) const TILE: usize = 4;
@@ -149,7 +150,7 @@ impl Shape {
     }
 
     /// Packs the weights: `at(tap, d, n)` gives each.
-    pub fn pack(&self, packed: &mut [f32], at: impl Fn(usize, usize, usize) -> f32) {
+    pub fn pack<T: Number>(&self, packed: &mut [T], at: impl Fn(usize, usize, usize) -> f32) {
         assert_eq!(packed.len(), self.packed_len());
         let k = self.n_pieces() * self.depth;
         let points: &[f64] = if self.piece() == 3 { &POINTS_3 } else { &POINTS_4 };
@@ -169,25 +170,26 @@ impl Shape {
         }
     }
 
-    /// Length of the scratch that `n_rows` rows take.
-    pub fn scratch_len(&self, n_rows: usize) -> usize {
+    /// Lengths of the two pieces of scratch that `n_rows` rows take: transformed input, of the
+    /// kind of the weights, and products.
+    pub fn scratch_len(&self, n_rows: usize) -> (usize, usize) {
         let input = self.n_input_tiles(n_rows) * self.depth;
-        self.n_points() * (input + self.n_tiles(n_rows) * self.n)
+        (self.n_points() * input, self.n_points() * self.n_tiles(n_rows) * self.n)
     }
 
     /// `n_rows` rows of the convolution of `x` `[n_rows + (n_taps - 1) * dilation][depth]`, plus
     /// `bias` `[n]`, into `out` `[n_rows][n]`.
     #[expect(clippy::too_many_arguments, reason = "a product has this many parts")]
-    pub fn convolve(
+    pub fn convolve<T: Number>(
         &self,
         isa: Isa,
         x: &[f32],
         n_rows: usize,
-        packed: &[f32],
+        packed: &[T],
         bias: Option<&[f32]>,
         out: &mut [f32],
         output: Output,
-        scratch: &mut [f32],
+        (inputs, products): (&mut [T], &mut [f32]),
     ) {
         let Self { n_taps, dilation, depth, n } = *self;
         assert!(n_taps > 0 && dilation > 0 && depth > 0 && n > 0);
@@ -199,8 +201,8 @@ impl Shape {
             return;
         }
         let (n_tiles, n_input_tiles) = (self.n_tiles(n_rows), self.n_input_tiles(n_rows));
-        let scratch = &mut scratch[..self.scratch_len(n_rows)];
-        let (inputs, products) = scratch.split_at_mut(self.n_points() * n_input_tiles * depth);
+        let (n_inputs, n_products) = self.scratch_len(n_rows);
+        let (inputs, products) = (&mut inputs[..n_inputs], &mut products[..n_products]);
         dispatch!(isa, winograd_input(*self, x, inputs));
         for point in 0..self.n_points() {
             let rows = Rows {

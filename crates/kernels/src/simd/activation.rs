@@ -5,6 +5,7 @@
 
 use super::{LANES, Simd, maths};
 use crate::activation::Snake;
+use crate::number::Kind;
 
 /// Every number `x` of a slice becomes the given expression of it.
 macro_rules! map {
@@ -70,9 +71,19 @@ pub(super) fn add_scale<S: Simd>(s: S, x: &[f32], factor: f32, out: &mut [f32]) 
 }
 
 #[inline(always)]
-pub(super) fn leaky<S: Simd>(s: S, x: &[f32], slope: f32, out: &mut [f32]) {
+pub(super) fn leaky<S: Simd, T: Kind>(s: S, x: &[f32], slope: f32, out: &mut [T]) {
     let slope = s.splat(slope);
-    zip!(s, x, out, |x, _y| s.if_negative(x, s.mul(x, slope), x));
+    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        let x = s.load_some(x);
+        T::store(s, s.if_negative(x, s.mul(x, slope), x), out);
+    }
+}
+
+#[inline(always)]
+pub(super) fn convert<S: Simd, T: Kind>(s: S, x: &[f32], out: &mut [T]) {
+    for (x, out) in x.chunks(LANES).zip(out.chunks_mut(LANES)) {
+        T::store(s, s.load_some(x), out);
+    }
 }
 
 #[inline(always)]
@@ -93,13 +104,13 @@ pub(super) fn sin_cos<S: Simd>(s: S, x: &[f32], sin: &mut [f32], cos: &mut [f32]
 }
 
 #[inline(always)]
-pub(super) fn affine_leaky<S: Simd>(
+pub(super) fn affine_leaky<S: Simd, T: Kind>(
     s: S,
     x: &[f32],
     scale: &[f32],
     shift: &[f32],
     slope: f32,
-    out: &mut [f32],
+    out: &mut [T],
 ) {
     let slope = s.splat(slope);
     let c = scale.len();
@@ -108,13 +119,13 @@ pub(super) fn affine_leaky<S: Simd>(
             let end = c.min(first + LANES);
             let (scale, shift) = (s.load_some(&scale[first..end]), s.load_some(&shift[first..end]));
             let y = s.mul_add(s.load_some(&row[first..end]), scale, shift);
-            s.store_some(s.if_negative(y, s.mul(y, slope), y), &mut out[first..end]);
+            T::store(s, s.if_negative(y, s.mul(y, slope), y), &mut out[first..end]);
         }
     }
 }
 
 #[inline(always)]
-pub(super) fn affine_snake<S: Simd>(s: S, x: &[f32], snake: Snake<'_>, out: &mut [f32]) {
+pub(super) fn affine_snake<S: Simd, T: Kind>(s: S, x: &[f32], snake: Snake<'_>, out: &mut [T]) {
     let c = snake.scale.len();
     for (row, out) in x.chunks_exact(c).zip(out.chunks_exact_mut(c)) {
         for first in (0..c).step_by(LANES) {
@@ -125,7 +136,7 @@ pub(super) fn affine_snake<S: Simd>(s: S, x: &[f32], snake: Snake<'_>, out: &mut
             let inverse_alpha = s.load_some(&snake.inverse_alpha[first..end]);
             let y = s.mul_add(s.load_some(&row[first..end]), scale, shift);
             let sine = maths::sin_squared(s, s.mul(alpha, y));
-            s.store_some(s.mul_add(sine, inverse_alpha, y), &mut out[first..end]);
+            T::store(s, s.mul_add(sine, inverse_alpha, y), &mut out[first..end]);
         }
     }
 }

@@ -45,6 +45,7 @@ impl Simd for Avx2 {
         max(a, b) = _mm256_max_ps;
         min(a, b) = _mm256_min_ps;
         xor(a, b) = _mm256_xor_ps;
+        and(a, b) = _mm256_and_ps;
         if_negative(test, then, otherwise) = if_negative_8;
     }
 
@@ -71,7 +72,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, vectors: &[[f32; LANES]], index: usize) {
+    fn load_pairs(self, x: &[u16; 2 * LANES]) -> [__m256; 2] {
+        // SAFETY: as above; the array is two times 32 readable bytes.
+        unsafe {
+            [_mm256_loadu_ps(x[..16].as_ptr().cast()), _mm256_loadu_ps(x[16..].as_ptr().cast())]
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, v: [__m256; 2], out: &mut [u16; LANES]) {
+        // SAFETY: as above; the array is 32 writable bytes. The words that are packed fit 16 bits,
+        // and the permutation undoes packing by halves.
+        unsafe {
+            let words = _mm256_packus_epi32(round_8(v[0]), round_8(v[1]));
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), words);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, vectors: &[T], index: usize) {
         let address = vectors.as_ptr().wrapping_add(index);
         // SAFETY: every x86-64 CPU has the instruction, and it may be given any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -80,11 +100,21 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn tile<const R: usize, const P: usize, const H: usize>(
         self,
-        product: &mut Product<'_>,
+        product: &mut Product<'_, f32>,
         place: Place,
     ) {
         // SAFETY: the token was made where AVX2 and FMA are.
         unsafe { tile::<R, P, H>(product, place) }
+    }
+
+    #[inline(always)]
+    fn tile_bf16<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, u16>,
+        place: Place,
+    ) {
+        // SAFETY: the token was made where AVX2 and FMA are.
+        unsafe { tile_bf16::<R, P, H>(product, place) }
     }
 
     #[inline(always)]
@@ -98,6 +128,17 @@ impl Simd for Avx2 {
 fn shift_left_8<const N: u32>(v: __m256) -> __m256 {
     let count = _mm_cvtsi32_si128(N as i32);
     _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(v), count))
+}
+
+/// bf16 in the lower halves of the lanes.
+#[target_feature(enable = "avx2")]
+fn round_8(v: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(v);
+    let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+    let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+    _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), nan)
 }
 
 #[target_feature(enable = "avx2")]

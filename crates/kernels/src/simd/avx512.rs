@@ -13,7 +13,7 @@ pub(super) struct Avx512(());
 impl Avx512 {
     /// Safe only where AVX-512F is already known to be there.
     #[target_feature(enable = "avx512f")]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(())
     }
 }
@@ -73,7 +73,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, vectors: &[[f32; LANES]], index: usize) {
+    fn prefetch<T>(self, vectors: &[T], index: usize) {
         let address = vectors.as_ptr().wrapping_add(index);
         // SAFETY: every x86-64 CPU has the instruction, and it may be given any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
@@ -82,11 +82,21 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn tile<const R: usize, const P: usize, const H: usize>(
         self,
-        product: &mut Product<'_>,
+        product: &mut Product<'_, f32>,
         place: Place,
     ) {
         // SAFETY: the token was made where AVX-512F is.
         unsafe { tile::<R, P, H>(product, place) }
+    }
+
+    #[inline(always)]
+    fn tile_bf16<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, u16>,
+        place: Place,
+    ) {
+        // SAFETY: the token was made where AVX-512F is.
+        unsafe { tile_bf16::<R, P, H>(product, place) }
     }
 
     #[inline(always)]
@@ -101,6 +111,35 @@ impl Simd for Avx512 {
         unsafe {
             let bits = _mm512_xor_si512(_mm512_castps_si512(a), _mm512_castps_si512(b));
             _mm512_castsi512_ps(bits)
+        }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token was made where AVX-512F is. (The f32 form needs AVX-512DQ.)
+        unsafe {
+            let bits = _mm512_and_si512(_mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_castsi512_ps(bits)
+        }
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, x: &[u16; 2 * LANES]) -> __m512 {
+        // SAFETY: as above; the array is 64 readable bytes, and no alignment is asked for.
+        unsafe { _mm512_loadu_ps(x.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, v: __m512, out: &mut [u16; LANES]) {
+        // SAFETY: as above; the array is 32 writable bytes.
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+            let rounded = _mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(rounded));
         }
     }
 

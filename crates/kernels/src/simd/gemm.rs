@@ -20,6 +20,7 @@
 
 use super::{LANES, Simd};
 use crate::gemm::{Output, PANEL, Product};
+use crate::number::{Kind, widen};
 
 /// Vectors in a panel.
 const VECTORS: usize = PANEL / LANES;
@@ -28,9 +29,132 @@ const VECTORS: usize = PANEL / LANES;
 /// with one row, bound by memory as it is, any distance slows.
 const AHEAD: usize = 16;
 
+/// How the numbers of one kind are multiplied.
+pub(super) trait Multiplier: Copy {
+    type S: Simd;
+    type T: Kind;
+    /// Weights of one step of the depth, as they are loaded.
+    type W: Copy;
+    /// Numbers of a row for one step, in every lane.
+    type X: Copy;
+
+    fn simd(self) -> Self::S;
+    /// The `at`-th vector of packed weights.
+    ///
+    /// # Safety
+    /// There is one.
+    unsafe fn weights(self, packed: &[Self::T], at: usize) -> Self::W;
+    /// What a row has for the step that starts at `at`.
+    ///
+    /// # Safety
+    /// The row holds the numbers of that step.
+    unsafe fn row(self, x: &[Self::T], at: usize) -> Self::X;
+    fn multiply_add(
+        self,
+        x: Self::X,
+        w: Self::W,
+        sum: <Self::S as Simd>::V,
+    ) -> <Self::S as Simd>::V;
+    /// [`tile`], as a function of its own.
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, Self::T>,
+        place: Place,
+    );
+}
+
+/// f32.
+#[derive(Clone, Copy)]
+pub(super) struct Whole<S>(pub(super) S);
+
+impl<S: Simd> Multiplier for Whole<S> {
+    type S = S;
+    type T = f32;
+    type W = S::V;
+    type X = S::V;
+
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, packed: &[f32], at: usize) -> S::V {
+        let (vectors, _) = packed.as_chunks::<LANES>();
+        // SAFETY: the caller's obligation.
+        self.0.load(unsafe { vectors.get_unchecked(at) })
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: &[f32], at: usize) -> S::V {
+        // SAFETY: the caller's obligation.
+        self.0.splat(unsafe { *x.get_unchecked(at) })
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, x: S::V, w: S::V, sum: S::V) -> S::V {
+        self.0.mul_add(x, w, sum)
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, f32>,
+        place: Place,
+    ) {
+        self.0.tile::<R, P, H>(product, place);
+    }
+}
+
+/// bf16 where no instruction multiplies them: two f32 products of each pair.
+#[derive(Clone, Copy)]
+pub(super) struct Widened<S>(pub(super) S);
+
+impl<S: Simd> Multiplier for Widened<S> {
+    type S = S;
+    type T = u16;
+    type W = [S::V; 2];
+    type X = [S::V; 2];
+
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn weights(self, packed: &[u16], at: usize) -> [S::V; 2] {
+        let s = self.0;
+        let (vectors, _) = packed.as_chunks::<{ 2 * LANES }>();
+        // SAFETY: the caller's obligation.
+        let pairs = s.load_pairs(unsafe { vectors.get_unchecked(at) });
+        [s.shift_left::<16>(pairs), s.and(pairs, s.splat(f32::from_bits(0xffff_0000)))]
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: &[u16], at: usize) -> [S::V; 2] {
+        // SAFETY: the caller's obligation.
+        let pair = unsafe { [*x.get_unchecked(at), *x.get_unchecked(at + 1)] };
+        [self.0.splat(widen(pair[0])), self.0.splat(widen(pair[1]))]
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, x: [S::V; 2], w: [S::V; 2], sum: S::V) -> S::V {
+        self.0.mul_add(x[0], w[0], self.0.mul_add(x[1], w[1], sum))
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, u16>,
+        place: Place,
+    ) {
+        self.0.tile_bf16::<R, P, H>(product, place);
+    }
+}
+
 /// Where a tile starts.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(crate) struct Place {
     t: usize,
     panel: usize,
     /// Of the panel.
@@ -39,11 +163,14 @@ pub(super) struct Place {
 
 /// The whole product in tiles of at most `ROWS` rows by `H` vectors.
 #[inline(always)]
-pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product: Product<'_>) {
+pub(super) fn gemm<M: Multiplier, const ROWS: usize, const H: usize>(
+    m: M,
+    mut product: Product<'_, M::T>,
+) {
     let n_panels = product.n.div_ceil(PANEL);
     let mut panel = match product.n_rows {
-        1 => few_rows::<S, 1, 4, H>(s, &mut product),
-        2 => few_rows::<S, 2, 2, H>(s, &mut product),
+        1 => few_rows::<M, 1, 4, H>(m, &mut product),
+        2 => few_rows::<M, 2, 2, H>(m, &mut product),
         _ => 0,
     };
     while panel < n_panels {
@@ -56,18 +183,18 @@ pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product
                 let height = ROWS.min(product.n_rows - t);
                 // The guards are constant: no tile higher than `ROWS` is ever compiled.
                 match height {
-                    1 => s.tile::<1, 1, H>(&mut product, Place { t, panel, vector }),
-                    2 => s.tile::<2, 1, H>(&mut product, Place { t, panel, vector }),
-                    3 => s.tile::<3, 1, H>(&mut product, Place { t, panel, vector }),
-                    4 => s.tile::<4, 1, H>(&mut product, Place { t, panel, vector }),
-                    5 => s.tile::<5, 1, H>(&mut product, Place { t, panel, vector }),
-                    6 => s.tile::<6, 1, H>(&mut product, Place { t, panel, vector }),
-                    7 if ROWS > 6 => s.tile::<7, 1, H>(&mut product, Place { t, panel, vector }),
-                    8 if ROWS > 6 => s.tile::<8, 1, H>(&mut product, Place { t, panel, vector }),
-                    9 if ROWS > 6 => s.tile::<9, 1, H>(&mut product, Place { t, panel, vector }),
-                    10 if ROWS > 6 => s.tile::<10, 1, H>(&mut product, Place { t, panel, vector }),
-                    11 if ROWS > 6 => s.tile::<11, 1, H>(&mut product, Place { t, panel, vector }),
-                    12 if ROWS > 6 => s.tile::<12, 1, H>(&mut product, Place { t, panel, vector }),
+                    1 => m.tile::<1, 1, H>(&mut product, Place { t, panel, vector }),
+                    2 => m.tile::<2, 1, H>(&mut product, Place { t, panel, vector }),
+                    3 => m.tile::<3, 1, H>(&mut product, Place { t, panel, vector }),
+                    4 => m.tile::<4, 1, H>(&mut product, Place { t, panel, vector }),
+                    5 => m.tile::<5, 1, H>(&mut product, Place { t, panel, vector }),
+                    6 => m.tile::<6, 1, H>(&mut product, Place { t, panel, vector }),
+                    7 if ROWS > 6 => m.tile::<7, 1, H>(&mut product, Place { t, panel, vector }),
+                    8 if ROWS > 6 => m.tile::<8, 1, H>(&mut product, Place { t, panel, vector }),
+                    9 if ROWS > 6 => m.tile::<9, 1, H>(&mut product, Place { t, panel, vector }),
+                    10 if ROWS > 6 => m.tile::<10, 1, H>(&mut product, Place { t, panel, vector }),
+                    11 if ROWS > 6 => m.tile::<11, 1, H>(&mut product, Place { t, panel, vector }),
+                    12 if ROWS > 6 => m.tile::<12, 1, H>(&mut product, Place { t, panel, vector }),
                     _ => unreachable!("no tile is higher than twelve rows"),
                 }
                 t += height;
@@ -79,14 +206,14 @@ pub(super) fn gemm<S: Simd, const ROWS: usize, const H: usize>(s: S, mut product
 
 /// All `R` rows for as many groups of `P` whole panels as there are; the first panel not done.
 #[inline(always)]
-fn few_rows<S: Simd, const R: usize, const P: usize, const H: usize>(
-    s: S,
-    product: &mut Product<'_>,
+fn few_rows<M: Multiplier, const R: usize, const P: usize, const H: usize>(
+    m: M,
+    product: &mut Product<'_, M::T>,
 ) -> usize {
     let mut panel = 0;
     while (panel + P) * PANEL <= product.n {
         for vector in (0..VECTORS).step_by(H) {
-            s.tile::<R, P, H>(product, Place { t: 0, panel, vector });
+            m.tile::<R, P, H>(product, Place { t: 0, panel, vector });
         }
         panel += P;
     }
@@ -95,38 +222,42 @@ fn few_rows<S: Simd, const R: usize, const P: usize, const H: usize>(
 
 /// Rows `t..t + R` by the vectors `vector..vector + H` of the panels `panel..panel + P`.
 #[inline(always)]
-pub(super) fn tile<S: Simd, const R: usize, const P: usize, const H: usize>(
-    s: S,
-    product: &mut Product<'_>,
+pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize>(
+    m: M,
+    product: &mut Product<'_, M::T>,
     Place { t, panel, vector }: Place,
 ) {
+    let s = m.simd();
     let rows = product.rows;
-    let k = rows.n_taps * rows.depth;
-    let (weights, _) = product.packed.as_chunks::<LANES>();
+    let group = M::T::GROUP;
+    let k = rows.n_taps * rows.depth / group;
+    let (vectors, _) = product.packed.as_chunks::<LANES>();
     let mut sums = [[[s.splat(0.0); H]; P]; R];
     let mut step = panel * k * VECTORS + vector;
     for tap in 0..rows.n_taps {
         let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
-        for d in 0..rows.depth {
-            let mut w = [[s.splat(0.0); H]; P];
+        for d in (0..rows.depth).step_by(group) {
+            // SAFETY: the door checked that `packed` holds `k` steps of `VECTORS` vectors for
+            // every panel that has a column of `n`; this is the first of them.
+            let mut w = [[unsafe { m.weights(product.packed, step) }; H]; P];
             for p in 0..P {
                 for h in 0..H {
                     let at = step + p * k * VECTORS + h;
-                    // SAFETY: the door checked that `packed` holds `k` steps of `VECTORS`
-                    // vectors for every panel that has a column of `n`.
-                    w[p][h] = s.load(unsafe { weights.get_unchecked(at) });
+                    // SAFETY: as above.
+                    w[p][h] = unsafe { m.weights(product.packed, at) };
                     if R > 1 {
-                        s.prefetch(weights, at + AHEAD * VECTORS);
+                        s.prefetch(vectors, (at + AHEAD * VECTORS) * group);
                     }
                 }
             }
             for r in 0..R {
                 // SAFETY: the door checked that `data` reaches over `depth` numbers of the last
-                // tap of row `n_rows - 1`; `t + r` is no greater.
-                let x = s.splat(unsafe { *x.get_unchecked(r * rows.row_stride + d) });
+                // tap of row `n_rows - 1`, and `t + r` is no greater; the depth is a multiple of
+                // the group.
+                let x = unsafe { m.row(x, r * rows.row_stride + d) };
                 for p in 0..P {
                     for h in 0..H {
-                        sums[r][p][h] = s.mul_add(x, w[p][h], sums[r][p][h]);
+                        sums[r][p][h] = m.multiply_add(x, w[p][h], sums[r][p][h]);
                     }
                 }
             }

@@ -19,6 +19,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 
@@ -32,11 +34,11 @@ mod winograd;
 use crate::gemm::Product;
 
 /// Numbers in a vector.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// Arithmetic on sixteen f32. A value of an implementing type proves that the CPU has the
 /// instructions it uses.
-trait Simd: Copy {
+pub(crate) trait Simd: Copy {
     /// Sixteen f32.
     type V: Copy;
 
@@ -63,18 +65,31 @@ trait Simd: Copy {
     fn shift_left<const N: u32>(self, v: Self::V) -> Self::V;
     /// Exclusive or of the bits.
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
+    /// And of the bits.
+    fn and(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Sixteen pairs of bf16 as they are, a pair to a lane, the first of it in the lower half.
+    fn load_pairs(self, x: &[u16; 2 * LANES]) -> Self::V;
+    /// The nearest bf16, as [`crate::number::round`] has them.
+    fn store_bf16(self, v: Self::V, out: &mut [u16; LANES]);
 
     /// [`gemm::tile`] as a function of its own. Were all tiles inlined into one function, the
     /// compiler would lose count of the registers and keep sums in memory.
     fn tile<const R: usize, const P: usize, const H: usize>(
         self,
-        product: &mut Product<'_>,
+        product: &mut Product<'_, f32>,
+        place: gemm::Place,
+    );
+
+    /// The same of bf16.
+    fn tile_bf16<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, u16>,
         place: gemm::Place,
     );
 
     /// Asks for a vector that will be loaded soon; the index may lie past the end.
     #[inline(always)]
-    fn prefetch(self, _vectors: &[[f32; LANES]], _index: usize) {}
+    fn prefetch<T>(self, _vectors: &[T], _index: usize) {}
 
     /// The first `x.len()` lanes from `x` (fewer than sixteen), zeros in the others.
     #[inline(always)]
@@ -122,25 +137,39 @@ trait Simd: Copy {
 macro_rules! shells {
     (
         $feature:literal, $isa:expr, rows $rows:literal, vectors $vectors:literal;
-        $(fn $module:ident::$name:ident($($argument:ident: $type:ty),* $(,)?);)*
+        $(fn $module:ident::$name:ident $([$kind:ident])? ($($argument:ident: $type:ty),* $(,)?);)*
     ) => {
         #[target_feature(enable = $feature)]
-        pub(crate) fn gemm(product: crate::gemm::Product<'_>) {
-            crate::simd::gemm::gemm::<_, $rows, $vectors>($isa, product);
+        pub(crate) fn gemm(product: crate::gemm::Product<'_, f32>) {
+            crate::simd::gemm::gemm::<_, $rows, $vectors>(crate::simd::gemm::Whole($isa), product);
+        }
+
+        #[target_feature(enable = $feature)]
+        pub(crate) fn gemm_bf16(product: crate::gemm::Product<'_, u16>) {
+            crate::simd::gemm::gemm::<_, $rows, $vectors>(crate::simd::gemm::Widened($isa), product);
         }
 
         #[target_feature(enable = $feature)]
         #[inline(never)]
         fn tile<const R: usize, const P: usize, const H: usize>(
-            product: &mut crate::gemm::Product<'_>,
+            product: &mut crate::gemm::Product<'_, f32>,
             place: crate::simd::gemm::Place,
         ) {
-            crate::simd::gemm::tile::<_, R, P, H>($isa, product, place);
+            crate::simd::gemm::tile::<_, R, P, H>(crate::simd::gemm::Whole($isa), product, place);
+        }
+
+        #[target_feature(enable = $feature)]
+        #[inline(never)]
+        fn tile_bf16<const R: usize, const P: usize, const H: usize>(
+            product: &mut crate::gemm::Product<'_, u16>,
+            place: crate::simd::gemm::Place,
+        ) {
+            crate::simd::gemm::tile::<_, R, P, H>(crate::simd::gemm::Widened($isa), product, place);
         }
 
         $(
             #[target_feature(enable = $feature)]
-            pub(crate) fn $name($($argument: $type),*) {
+            pub(crate) fn $name $(<$kind: crate::number::Kind>)? ($($argument: $type),*) {
                 crate::simd::$module::$name($isa, $($argument),*);
             }
         )*
@@ -148,11 +177,14 @@ macro_rules! shells {
     ($feature:literal, $isa:expr, rows $rows:literal, vectors $vectors:literal) => {
         crate::simd::shells! {
             $feature, $isa, rows $rows, vectors $vectors;
-            fn activation::affine_leaky(
-                x: &[f32], scale: &[f32], shift: &[f32], slope: f32, out: &mut [f32],
+            fn activation::affine_leaky[T](
+                x: &[f32], scale: &[f32], shift: &[f32], slope: f32, out: &mut [T],
             );
-            fn activation::affine_snake(x: &[f32], snake: crate::activation::Snake<'_>, out: &mut [f32]);
-            fn activation::leaky(x: &[f32], slope: f32, out: &mut [f32]);
+            fn activation::affine_snake[T](
+                x: &[f32], snake: crate::activation::Snake<'_>, out: &mut [T],
+            );
+            fn activation::leaky[T](x: &[f32], slope: f32, out: &mut [T]);
+            fn activation::convert[T](x: &[f32], out: &mut [T]);
             fn activation::gelu(x: &mut [f32]);
             fn activation::exp(x: &mut [f32]);
             fn activation::tanh(x: &mut [f32]);
@@ -163,8 +195,8 @@ macro_rules! shells {
             fn norm::channel_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]);
             fn norm::layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32);
             fn norm::softmax(x: &mut [f32], c: usize, scale: f32);
-            fn winograd::winograd_input(
-                shape: crate::winograd::Shape, x: &[f32], inputs: &mut [f32],
+            fn winograd::winograd_input[T](
+                shape: crate::winograd::Shape, x: &[f32], inputs: &mut [T],
             );
             fn winograd::winograd_output(
                 shape: crate::winograd::Shape, products: &[f32], bias: Option<&[f32]>,

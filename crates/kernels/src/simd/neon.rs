@@ -52,6 +52,7 @@ impl Simd for Neon {
         max(a, b) = vmaxq_f32;
         min(a, b) = vminq_f32;
         xor(a, b) = xor_4;
+        and(a, b) = and_4;
         if_negative(test, then, otherwise) = if_negative_4;
     }
 
@@ -86,13 +87,47 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn load_pairs(self, x: &[u16; 2 * LANES]) -> [float32x4_t; 4] {
+        // SAFETY: as above; the array is four times eight readable words.
+        unsafe {
+            [
+                vreinterpretq_f32_u16(vld1q_u16(x[..8].as_ptr())),
+                vreinterpretq_f32_u16(vld1q_u16(x[8..].as_ptr())),
+                vreinterpretq_f32_u16(vld1q_u16(x[16..].as_ptr())),
+                vreinterpretq_f32_u16(vld1q_u16(x[24..].as_ptr())),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, v: [float32x4_t; 4], out: &mut [u16; LANES]) {
+        // SAFETY: as above; the array is four times four writable words.
+        unsafe {
+            vst1_u16(out[..4].as_mut_ptr(), round_4(v[0]));
+            vst1_u16(out[4..].as_mut_ptr(), round_4(v[1]));
+            vst1_u16(out[8..].as_mut_ptr(), round_4(v[2]));
+            vst1_u16(out[12..].as_mut_ptr(), round_4(v[3]));
+        }
+    }
+
+    #[inline(always)]
     fn tile<const R: usize, const P: usize, const H: usize>(
         self,
-        product: &mut Product<'_>,
+        product: &mut Product<'_, f32>,
         place: Place,
     ) {
         // SAFETY: the token was made where NEON is.
         unsafe { tile::<R, P, H>(product, place) }
+    }
+
+    #[inline(always)]
+    fn tile_bf16<const R: usize, const P: usize, const H: usize>(
+        self,
+        product: &mut Product<'_, u16>,
+        place: Place,
+    ) {
+        // SAFETY: the token was made where NEON is.
+        unsafe { tile_bf16::<R, P, H>(product, place) }
     }
 
     #[inline(always)]
@@ -127,6 +162,22 @@ fn neg_mul_add_4(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t 
 #[target_feature(enable = "neon")]
 fn xor_4(a: float32x4_t, b: float32x4_t) -> float32x4_t {
     vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)))
+}
+
+#[target_feature(enable = "neon")]
+fn and_4(a: float32x4_t, b: float32x4_t) -> float32x4_t {
+    vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)))
+}
+
+/// The nearest bf16.
+#[target_feature(enable = "neon")]
+fn round_4(v: float32x4_t) -> uint16x4_t {
+    let bits = vreinterpretq_u32_f32(v);
+    let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+    let half = vaddq_u32(odd, vdupq_n_u32(0x7fff));
+    let number = vceqq_f32(v, v);
+    let rounded = vbslq_u32(number, vaddq_u32(bits, half), vdupq_n_u32(0x7fc0_0000));
+    vshrn_n_u32::<16>(rounded)
 }
 
 #[target_feature(enable = "neon")]

@@ -2,25 +2,26 @@
 
 use super::{LANES, Simd};
 use crate::gemm::Output;
+use crate::number::Kind;
 use crate::winograd::{INPUT_3, INPUT_4, OUTPUT_3, OUTPUT_4, Shape, TILE};
 
 /// `Bᵀ x` of every tile: `inputs` `[point][tile][depth]` from rows `x` `[T][depth]`, with zeros
 /// after the last.
 #[inline(always)]
-pub(super) fn winograd_input<S: Simd>(s: S, shape: Shape, x: &[f32], inputs: &mut [f32]) {
+pub(super) fn winograd_input<S: Simd, T: Kind>(s: S, shape: Shape, x: &[f32], inputs: &mut [T]) {
     match shape.n_points() {
-        6 => input::<S, 6>(s, &INPUT_3, shape, x, inputs),
-        _ => input::<S, 7>(s, &INPUT_4, shape, x, inputs),
+        6 => input::<S, T, 6>(s, &INPUT_3, shape, x, inputs),
+        _ => input::<S, T, 7>(s, &INPUT_4, shape, x, inputs),
     }
 }
 
 #[inline(always)]
-fn input<S: Simd, const N: usize>(
+fn input<S: Simd, T: Kind, const N: usize>(
     s: S,
     matrix: &[[f32; N]; N],
     shape: Shape,
     x: &[f32],
-    inputs: &mut [f32],
+    inputs: &mut [T],
 ) {
     let c = shape.depth;
     let plane = inputs.len() / N;
@@ -36,7 +37,7 @@ fn input<S: Simd, const N: usize>(
             }
             for j in 0..N {
                 let sum = combine(s, &matrix[j], &rows);
-                s.store_some(sum, &mut inputs[j * plane + tile * c..][first..end]);
+                T::store(s, sum, &mut inputs[j * plane + tile * c..][first..end]);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A test about products belongs in `product.rs`, about one number at a time in `elementwise.rs`,
 //! about rows and channels in `norm.rs`, about quick convolutions in `winograd.rs`.
 
+mod bf16;
 mod elementwise;
 mod norm;
 mod product;

@@ -24,13 +24,15 @@ fn check(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 
     let mut packed = vec![0.0; shape.packed_len()];
     shape.pack(&mut packed, at);
     let x = noise((n_rows + (n_taps - 1) * dilation) * depth, 1.0, 2);
+    let (n_inputs, n_products) = shape.scratch_len(n_rows);
     let bias = noise(n, 1.0, 3);
     let before = noise(n_rows * n, 1.0, 4);
     let run = |isa: Isa| {
         let mut out = before.clone();
-        let mut scratch = vec![POISON; shape.scratch_len(n_rows)];
+        let mut scratch = (vec![POISON; n_inputs], vec![POISON; n_products]);
+        let scratch = (&mut scratch.0[..], &mut scratch.1[..]);
         let bias = with_bias.then_some(&bias[..]);
-        shape.convolve(isa, &x, n_rows, &packed, bias, &mut out, output, &mut scratch);
+        shape.convolve(isa, &x, n_rows, &packed, bias, &mut out, output, scratch);
         out
     };
     let mut rms = [0.0; 2];
