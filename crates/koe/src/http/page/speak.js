@@ -133,6 +133,7 @@ export function speakPage() {
     span = still.matches || Math.abs(wanted - span) < 0.02 * wanted ? wanted : span + 0.12 * (wanted - span);
     wave.draw(position, span);
     transcript.at(player.state === "ended" ? Infinity : position);
+    $("transcript").classList.toggle("ended", player.state === "ended");
     write($("now"), clock(position));
     write($("all"), clock(player.duration));
     if (player.state === "playing" || player.state === "waiting" || span !== wanted) animate();
