@@ -197,7 +197,7 @@ def words_are_lit_in_order_and_never_before_they_sound(bench):
     assert order == sorted(order) and len(set(order)) >= len(words) // 2, order
     started = blocks[0]["when"]
     for index, at in lit:
-        assert at - started > words[index]["start"] - 0.05, (words[index], at - started)
+        assert at - started > words[index]["start_time"] - 0.05, (words[index], at - started)
     assert page.locator("#transcript span.said").count() == len(words)
     if any(event["type"] == "speech.audio.note" for event in events):
         assert page.is_visible("#notes") and "😀" in page.inner_text("#notes"), page.inner_text("#notes")
@@ -213,7 +213,7 @@ def a_click_on_a_word_and_the_keys_go_there(bench):
     page.locator("#transcript span").nth(5).click()
     bench.until("spy.blocks.length > 0")
     block = bench.heard()[0]["samples"]
-    at = round((words[5]["start"] + 0.001) * RATE)
+    at = round((words[5]["start_time"] + 0.001) * RATE)
     assert block[:2000] == whole[at : at + 2000], "the sound does not go on at the word"
     page.click("#play")
     page.focus("#wave")

@@ -38,5 +38,6 @@ STRANGE_STATUSES = [
     {"ready": False},
     {"ready": True, "state": "dreaming", "requests": None, "engine": [], "memory": 7, "model": "x"},
     {"first_audio_ms": {"buckets": [{"le": "+Inf", "count": 3}]}, "requests": {"by_status": [], "inflight": "many"}},
+    {"real_time_factor": 0.05, "audio_seconds": 12.5, "first_audio_ms": {"p50": "soon", "count": 3, "buckets": [{"le": 0.1, "count": 2}]}},
     {"first_audio_ms": {"buckets": []}, "memory": {"rss_bytes": 5, "limit_bytes": None}, "deep": {"a": {"b": {"c": [1, {"d": None}]}}}},
 ]

@@ -11,9 +11,10 @@ export function meter(used, total, words) {
 }
 
 // `buckets` are [{ le, count }]: how many took at most `le` seconds, so each counts those before it too.
-// The last may be without bound ("+Inf", null).
-export function histogram(buckets) {
+// The last may be without bound ("+Inf", null); where it is not, `total` tells how many took longer.
+export function histogram(buckets, total) {
   let before = 0;
+  if (total > (buckets.at(-1).count ?? Infinity)) buckets = [...buckets, { le: null, count: total }];
   let bars = buckets.map(({ le, count }) => {
     const n = Math.max(0, count - before);
     before = count;

@@ -43,6 +43,10 @@ export class Remaining {
   // What is at a path such as "engine.isa", undefined where nothing is; it no longer remains.
   take(path) {
     this.#taken.add(path);
+    return this.peek(path);
+  }
+
+  peek(path) {
     return path.split(".").reduce((at, name) => (typeof at === "object" && at !== null ? at[name] : undefined), this.#all);
   }
 
@@ -50,7 +54,7 @@ export class Remaining {
   rows(path) {
     const found = [];
     const walk = (at, thing, names) => {
-      if (this.#taken.has(at)) return;
+      if (this.#taken.has(at) || thing === null) return; // Null: the server has nothing to say there.
       const deeper = typeof thing === "object" && thing !== null && !(Array.isArray(thing) && thing.every((item) => typeof item !== "object"));
       if (!deeper) {
         const name = at.split(".").pop();

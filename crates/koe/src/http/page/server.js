@@ -50,9 +50,9 @@ export function serverPage() {
     // Rows for those fields that are there, in this order.
     const rows = (...wanted) => wanted.flatMap(([name, path, form = value]) => {
       const field = all.take(path);
-      return field === undefined || field === null ? [] : [[name, form(field, path)]];
+      return field === undefined || field === null ? [] : [[name, (typeof field === "number" ? form : value)(field, path)]];
     });
-    const numberAt = (path) => (typeof all.take(path) === "number" ? all.take(path) : undefined);
+    const numberAt = (path) => (typeof all.peek(path) === "number" ? all.take(path) : undefined);
 
     const ready = all.take("ready");
     const name = all.take("state") ?? (ready ? "ready" : "starting");
@@ -79,22 +79,28 @@ export function serverPage() {
     const [rss, cap] = [numberAt("memory.rss_bytes"), numberAt("memory.limit_bytes")];
     const byStatus = all.take("requests.by_status");
     const buckets = all.take("first_audio_ms.buckets");
+    const n_first = numberAt("first_audio_ms.count");
+    const pace = numberAt("real_time_factor");
 
     const known = [
       ["Requests", "requests", () => [
         ...(inflight === undefined ? [] : [["In work", limit === undefined ? value(inflight) : `${inflight} of ${limit}`]]),
         ...rows(["Waiting", "requests.queued"], ["Answered in all", "requests.total"], ["Cancelled by the client", "requests.cancelled"]),
         ...Object.entries(isObject(byStatus) ? byStatus : {}).map(([code, n]) => [`Answered ${code}`, value(n)]),
-      ], limit && { of: [inflight, limit], make: () => meter(inflight, limit, `${inflight} of ${limit} in work`) }],
+      ], limit && inflight !== undefined && { of: [inflight, limit], make: () => meter(inflight, limit, `${inflight} of ${limit} in work`) }],
       ["First sound", "first_audio_ms", () => rows(["Median", "first_audio_ms.p50", milliseconds], ["95 of 100 within", "first_audio_ms.p95", milliseconds], ["Counted", "first_audio_ms.count"]),
-        Array.isArray(buckets) && buckets.length > 0 && { of: buckets, make: () => histogram(buckets) }],
+        Array.isArray(buckets) && buckets.length > 0 && { of: [buckets, n_first], make: () => histogram(buckets, n_first) }],
+      ["Sound", "real_time_factor", () => [
+        ...rows(["Made", "audio_seconds", duration], ["Computed for", "compute_seconds", duration]),
+        ...(pace ? [["Faster than spoken", `${number(1 / pace, 1 / pace < 10 ? 1 : 0)} times`]] : []),
+      ]],
       ["Start", "startup", () => [
         ...(primed === undefined ? [] : [["Ready after", milliseconds(primed)]]),
         ...rows(["First sound of the priming", "startup.first_audio_ms", milliseconds]),
       ]],
       ["Model", "model", () => rows(["Name", "model.id"], ["Voices", "model.voices"])],
       ["Engine", "engine", () => [
-        ...rows(["Kernels for", "engine.isa"], ["Precision", "engine.precision"], ["Threads", "engine.threads"], ["Lanes", "engine.lanes"]),
+        ...rows(["Kernels for", "engine.isa"], ["Precision", "engine.precision"], ["Threads", "engine.threads"], ["Lanes", "engine.lanes"], ["Processor", "engine.processor"]),
         ...(weights === undefined ? [] : [["Weights in memory", resident === undefined ? bytes(weights) : `${bytes(resident)} of ${bytes(weights)}`]]),
       ], weights && resident !== undefined && { of: [resident, weights], make: () => meter(resident, weights, "weights in memory") }],
       ["Memory", "memory", () => [
@@ -110,7 +116,7 @@ export function serverPage() {
     for (const [section, field] of Object.entries(status)) {
       if (known.some(([, name]) => name === section)) continue;
       if (isObject(field) || Array.isArray(field)) shown.push(card(label(section), all.rows(section)));
-      else loose.push(...all.rows(section));
+      else loose.push(...all.rows(section)); // Less what some card has taken.
     }
     shown.push(card("Other", loose));
     const sections = shown.filter(Boolean);

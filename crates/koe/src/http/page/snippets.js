@@ -5,8 +5,7 @@ export const LANGUAGES = ["curl", "Python", "JavaScript"];
 
 // `body` is what is posted; `base` the address of the API with its /v1.
 export function snippet(language, body, base, wantsKey) {
-  // The SDKs insist on a model; a server without a say in the matter takes its own.
-  const { model = "kokoro-82m", input, voice, speed, ...rest } = body;
+  const { model, input, voice, speed, ...rest } = body;
   const quoted = JSON.stringify; // What it writes is also a string of Python and of JavaScript.
   const extras = Object.entries(rest);
   if (language === "curl") {

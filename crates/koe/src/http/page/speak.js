@@ -62,8 +62,7 @@ export function speakPage() {
       $("text").focus();
       return;
     }
-    const body = { input, voice: voices.value, speed: speed(), seed: Math.max(0, Math.floor(Number($("seed").value) || 0)) };
-    if (voices.model) body.model = voices.model;
+    const body = { model: voices.model, input, voice: voices.value, speed: speed(), seed: Math.max(0, Math.floor(Number($("seed").value) || 0)) };
     if ($("lang").value) body.lang_code = $("lang").value;
     const mine = (running = new AbortController());
     const begun = performance.now();

@@ -57,7 +57,7 @@ export class Transcript extends EventTarget {
     this.#claimed = 0;
   }
 
-  // Takes { start, end, char_start, char_end } in order. One that overlaps an earlier one has no place
+  // Takes { start_time, end_time, char_start, char_end } in order. One that overlaps an earlier one has no place
   // of its own in the text and is passed over.
   add(words) {
     const pieces = document.createDocumentFragment();
@@ -69,7 +69,7 @@ export class Transcript extends EventTarget {
       const span = el("span", {}, text.slice(from, to));
       span.dataset.word = this.#words.length;
       pieces.append(text.slice(this.#claimed, from), span);
-      this.#words.push({ start: word.start, end: word.end, span });
+      this.#words.push({ start: word.start_time ?? word.start, end: word.end_time ?? word.end, span });
       this.#claimed = to;
     }
     this.#box.insertBefore(pieces, this.#tail);

@@ -24,9 +24,9 @@ export class VoiceCard {
     return $("voice").value.trim();
   }
 
-  // The model whose voices these are, or undefined where that is not known.
+  // What to send as `model`: the small one by its name, all else is what the server was started with.
   get model() {
-    return this.#voices.find(({ name, id }) => (name ?? id) === this.#parts[0]?.name)?.model;
+    return this.#voices.find(({ name }) => name === this.#parts[0]?.name)?.model === "builtin" ? "builtin" : "kokoro";
   }
 
   load(voices) {
