@@ -50,6 +50,8 @@ pub struct Settings {
     pub rests: Rests,
     /// Whether every segment is to sound soon, because it is awaited; otherwise only the first is.
     pub live: bool,
+    /// How the chunks grow from the first on.
+    pub ramp: Ramp,
 }
 
 impl Default for Settings {
@@ -62,7 +64,27 @@ impl Default for Settings {
             seed: 0,
             rests: Rests::default(),
             live: false,
+            ramp: Ramp::default(),
         }
+    }
+}
+
+/// The pace to cut for. A chunk has to be made while the one before it is heard, so an engine that
+/// makes `x` seconds of sound in a second can have chunks that grow by almost `x`; and the smaller
+/// the first is, the sooner sound starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ramp {
+    /// The wished length of the first chunk, in symbols; about fifteen are a second of sound.
+    pub first: usize,
+    /// The wish of every later chunk, times that of the one before it, until the wish is what the
+    /// model speaks best.
+    pub growth: f32,
+}
+
+impl Default for Ramp {
+    /// Four seconds, then at once the length that the model speaks best.
+    fn default() -> Self {
+        Self { first: Limits::default().first, growth: f32::INFINITY }
     }
 }
 
@@ -247,6 +269,7 @@ pub fn speak(
             koe_audio::samples_in(settings.rests.end) as usize,
         ),
         summary: Summary::default(),
+        reached: None,
     };
     let mut anything = false;
     let mut any_sound = false;
@@ -274,6 +297,8 @@ struct Line<'a> {
     listener: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
     joiner: Joiner,
     summary: Summary,
+    /// The wish for the next chunk, in symbols, once there has been one.
+    reached: Option<usize>,
 }
 
 impl Line<'_> {
@@ -288,7 +313,12 @@ impl Line<'_> {
         } else {
             let Settings { dialect, lexicon, .. } = self.settings;
             let options = koe_text::Options { dialect: *dialect, lexicon, limits };
+            let mut next = limits;
             for piece in koe_text::pieces(&segment.text, &options) {
+                if matches!(piece, Piece::Speech(_)) {
+                    next = next.after_a_chunk();
+                    self.reached = Some(next.first);
+                }
                 self.piece(segment, piece)?;
             }
         }
@@ -298,15 +328,16 @@ impl Line<'_> {
     }
 
     /// How much to give the model at once. The first chunk is small, so that sound starts soon;
-    /// after it there is time. Slow speech makes long sound: below half the pace, which is where
-    /// the model's own bound on length could be met, chunks shrink with it.
+    /// after it there is time, and the ramp goes on through all segments. Slow speech makes long
+    /// sound: below half the pace, which is where the model's own bound on length could be met,
+    /// chunks shrink with it.
     fn limits(&self) -> Limits {
-        let slow = (self.settings.speed * 2.0).min(1.0);
+        let Settings { speed, live, ramp, .. } = *self.settings;
+        let slow = (speed * 2.0).min(1.0);
         let max = (self.speaker.max_tokens() as f32 * slow).max(1.0) as usize;
         let target = TARGET.min(max);
-        let is_awaited = self.summary.chunks == 0 || self.settings.live;
-        let first = if is_awaited { Limits::default().first.min(target) } else { target };
-        Limits { first, target, max }
+        let first = self.reached.filter(|_| !live).unwrap_or(ramp.first).min(target);
+        Limits { first, growth: ramp.growth, target, max }
     }
 
     fn piece(&mut self, segment: &Segment, piece: Piece) -> Result<(), Error> {

@@ -20,9 +20,8 @@ const MIN_SYMBOLS: usize = 20;
 /// Gathers sentences and gives chunks.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunker {
+    /// Those of the next chunk, which is always the `first` that they speak of.
     limits: Limits,
-    /// No chunk has been given yet.
-    is_first: bool,
     /// What is not yet given; the fields are those of [`Line`].
     symbols: Vec<char>,
     spans: Vec<Span>,
@@ -45,12 +44,16 @@ enum Place {
 
 impl Chunker {
     pub(crate) fn new(limits: Limits) -> Self {
-        let max = limits.max.max(1);
-        let limits =
-            Limits { first: limits.first.clamp(1, max), target: limits.target.clamp(1, max), max };
+        // The upper bound is beyond any text; below it, no sum of wishes overflows.
+        let max = limits.max.clamp(1, usize::MAX / 4);
+        let limits = Limits {
+            first: limits.first.clamp(1, max),
+            target: limits.target.clamp(1, max),
+            max,
+            ..limits
+        };
         Chunker {
             limits,
-            is_first: true,
             symbols: Vec::new(),
             spans: Vec::new(),
             words: Vec::new(),
@@ -93,7 +96,7 @@ impl Chunker {
         if n_symbols == 0 {
             return None;
         }
-        let wish = if self.is_first { self.limits.first } else { self.limits.target };
+        let wish = self.limits.first;
         let fits = (wish + wish / 2).min(self.limits.max);
         if n_symbols <= fits {
             return flush.then(|| self.cut(n_symbols, self.end));
@@ -190,7 +193,7 @@ impl Chunker {
 
     /// Gives the first `at` symbols and forgets them, with the space behind them.
     fn cut(&mut self, at: usize, end: Boundary) -> Chunk {
-        self.is_first = false;
+        self.limits = self.limits.after_a_chunk();
         let n_given = at;
         let n_gone = at + self.symbols[at..].iter().take_while(|&&symbol| symbol == ' ').count();
         let mut chunk = Chunk {
@@ -256,7 +259,7 @@ mod tests {
 
     /// Pushes the sentences, which stand apart by `‖`, and checks the chunks, which do by `|`.
     fn check(first: usize, target: usize, max: usize, sentences: &str, expected: &str) {
-        let mut chunker = Chunker::new(Limits { first, target, max });
+        let mut chunker = Chunker::new(Limits { first, growth: f32::INFINITY, target, max });
         let mut chunks = Vec::new();
         let mut offset = 0;
         for sentence in sentences.split('‖') {
@@ -350,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_chunk_says_what_stands_behind_it() {
-        let mut chunker = Chunker::new(Limits { first: 8, target: 8, max: 12 });
+        let mut chunker = Chunker::new(Limits { first: 8, growth: 1.0, target: 8, max: 12 });
         chunker.push(line("Aaaa bbbb, cccc dddd eeee. Ffff gggg", 0, Boundary::Paragraph));
         let ends: Vec<Boundary> =
             std::iter::from_fn(|| chunker.take(true)).map(|chunk| chunk.end).collect();

@@ -42,11 +42,18 @@ pub struct Options<'a> {
 }
 
 /// Lengths of chunks, in phoneme symbols.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// What is wished for grows from chunk to chunk. Where chunks are heard while the next ones are
+/// made, a small `first` starts the sound soon, and `growth` keeps every chunk short enough to be
+/// made while the one before it is heard.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
     /// Wished for the first chunk: short, so that sound starts soon.
     pub first: usize,
-    /// Wished for the later chunks.
+    /// What every chunk may wish for, times the wish of the one before it. Infinity reaches
+    /// `target` at once; 1 or less, or what is not a number, never grows.
+    pub growth: f32,
+    /// The wish to which chunks grow.
     pub target: usize,
     /// Never exceeded; Kokoro-82M takes at most 510.
     pub max: usize,
@@ -56,7 +63,25 @@ impl Default for Limits {
     /// A first chunk of about three seconds, later ones of about fifteen, never above what
     /// Kokoro-82M can take.
     fn default() -> Self {
-        Limits { first: 60, target: 250, max: 510 }
+        Limits { first: 60, growth: f32::INFINITY, target: 250, max: 510 }
+    }
+}
+
+impl Limits {
+    /// The limits for what follows the first chunk, so that a text that comes in parts is cut as
+    /// one: `first` is now what the second chunk may wish for.
+    ///
+    /// ```
+    /// let limits = koe_text::Limits { first: 60, growth: 2.0, target: 160, max: 510 };
+    /// assert_eq!(limits.after_a_chunk().first, 120);
+    /// assert_eq!(limits.after_a_chunk().after_a_chunk().first, 160);
+    /// ```
+    #[must_use]
+    pub fn after_a_chunk(self) -> Self {
+        // Rounded up, so that any growth above 1 does grow; `max` also makes 1 of what is not a
+        // number, and the conversion takes infinity for the largest integer.
+        let grown = self.first.max(1) as f64 * f64::from(self.growth.max(1.0));
+        Self { first: (grown.ceil() as usize).min(self.target), ..self }
     }
 }
 

@@ -106,23 +106,33 @@ fn no_letter_or_digit_is_lost_in_silence() {
     }
 }
 
+fn limits(first: usize, growth: f32, target: usize, max: usize) -> Limits {
+    Limits { first, growth, target, max }
+}
+
 #[test]
 fn chunks_are_whole_within_bounds_and_in_order() {
     let lexicon = UserLexicon::default();
-    let limits = [
+    let all_limits = [
         Limits::default(),
-        Limits { first: 1, target: 1, max: 1 },
-        Limits { first: 5, target: 10, max: 20 },
-        Limits { first: 30, target: 60, max: 510 },
-        Limits { first: 510, target: 510, max: 510 },
-        Limits { first: 900, target: 900, max: 40 },
-        Limits { first: 0, target: 0, max: 0 },
+        limits(1, f32::INFINITY, 1, 1),
+        limits(5, f32::INFINITY, 10, 20),
+        limits(30, f32::INFINITY, 60, 510),
+        limits(510, f32::INFINITY, 510, 510),
+        limits(900, f32::INFINITY, 900, 40),
+        limits(0, f32::INFINITY, 0, 0),
+        limits(24, 1.5, 160, 510),
+        limits(1, 1.01, 510, 510),
+        limits(30, 0.0, 160, 200),
+        limits(30, -f32::INFINITY, 160, 200),
+        limits(30, f32::NAN, 160, 200),
+        limits(usize::MAX, 2.0, usize::MAX, usize::MAX),
     ];
     for (idx, text) in texts(600) {
         let options = Options {
             dialect: dialect(idx),
             lexicon: &lexicon,
-            limits: limits[idx % limits.len()],
+            limits: all_limits[idx % all_limits.len()],
         };
         let mut words: Vec<Span> = Vec::new();
         let mut symbols = String::new();
@@ -180,4 +190,97 @@ fn the_last_chunk_of_a_paragraph_says_so() {
         })
         .collect();
     assert_eq!(ends, [Boundary::Paragraph, Boundary::Sentence]);
+}
+
+/// Sentences of `n_words` words each, without a comma.
+fn sentences(n_sentences: usize, n_words: usize) -> String {
+    let words = ["seven", "green", "bottles", "standing", "over", "there", "where", "nobody"];
+    let sentence = |idx: usize| {
+        let words: Vec<&str> = (0..n_words).map(|at| words[(idx * 3 + at) % 8]).collect();
+        words.join(" ")
+    };
+    (0..n_sentences).map(|idx| sentence(idx) + ". ").collect()
+}
+
+fn chunk_lengths(text: &str, limits: Limits) -> Vec<usize> {
+    let lexicon = UserLexicon::default();
+    let options = Options { dialect: Dialect::American, lexicon: &lexicon, limits };
+    let lengths = pieces(text, &options).filter_map(|piece| match piece {
+        Piece::Speech(chunk) => Some(chunk.spans.len()),
+        _ => None,
+    });
+    lengths.collect()
+}
+
+#[test]
+fn chunks_grow_no_faster_than_asked_and_do_reach_the_target() {
+    // Short sentences end close to any wish; the long ones must be cut within.
+    for text in [sentences(400, 3), sentences(40, 60)] {
+        for (first, growth) in [(24, 1.3_f32), (24, 2.0), (40, 1.5), (60, 4.0), (100, 1.0)] {
+            let lengths = chunk_lengths(&text, limits(first, growth, 160, 510));
+            let mut wish = limits(first, growth, 160, 510);
+            for (idx, &length) in lengths[..lengths.len() - 1].iter().enumerate() {
+                assert!(
+                    (wish.first / 3..=wish.first * 2).contains(&length),
+                    "{length} for a wish of {} in chunk {idx} at {first} × {growth}",
+                    wish.first
+                );
+                let next = wish.after_a_chunk();
+                assert!(next.first >= wish.first && next.first <= 160);
+                assert!(next.first as f32 <= wish.first as f32 * growth + 1.0);
+                wish = next;
+            }
+            assert!(growth == 1.0 || wish.first == 160, "{first} × {growth} reaches the target");
+        }
+    }
+}
+
+#[test]
+fn any_growth_above_one_gets_there() {
+    let mut wish = limits(1, 1.0001, 510, 510);
+    for _ in 0..510 {
+        wish = wish.after_a_chunk();
+    }
+    assert_eq!(wish.first, 510);
+}
+
+#[test]
+fn endless_growth_reaches_the_target_at_once() {
+    let text = sentences(400, 3);
+    for big in [f32::INFINITY, f32::MAX, 1000.0] {
+        assert_eq!(limits(0, big, 160, 510).after_a_chunk().first, 160);
+        assert_eq!(
+            chunk_lengths(&text, limits(30, big, 160, 510)),
+            chunk_lengths(&text, limits(30, f32::INFINITY, 160, 510))
+        );
+    }
+}
+
+#[test]
+fn a_first_chunk_ends_near_its_wish_where_a_speaker_could_rest() {
+    let lexicon = UserLexicon::default();
+    // No sentence ends early; the second has a comma, the third words that open a phrase.
+    for (text, end) in [
+        (sentences(3, 60), Boundary::Word),
+        (sentences(3, 60).replace("there", "there,"), Boundary::Clause),
+        (sentences(3, 60).replace("over", "and over"), Boundary::Word),
+    ] {
+        for first in [20, 24, 30, 40, 60] {
+            let limits = limits(first, 1.5, 160, 510);
+            let options = Options { dialect: Dialect::American, lexicon: &lexicon, limits };
+            let Some(Piece::Speech(chunk)) = pieces(&text, &options).next() else {
+                panic!("the text begins with speech")
+            };
+            let length = chunk.spans.len();
+            // A comma may be up to twice as far; where words alone are to choose from, one is near.
+            let most = if end == Boundary::Clause { first * 2 } else { first * 3 / 2 };
+            assert!((first / 2..=most).contains(&length), "{length} for {first}: {text}");
+            let last = chunk.words.last().expect("a chunk has words");
+            let behind = &text[last.span.end..];
+            assert!(behind.starts_with([' ', ',']), "no word is cut: {behind:?}");
+            if end == Boundary::Clause && first >= 40 {
+                assert_eq!(chunk.end, Boundary::Clause, "{first}: {:?}", chunk.symbols);
+            }
+        }
+    }
 }

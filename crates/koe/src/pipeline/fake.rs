@@ -16,6 +16,8 @@ pub(crate) struct Fake {
     pub(crate) calls: Arc<AtomicUsize>,
     /// Fails or misbehaves from this call on.
     pub(crate) trouble: Option<(usize, Trouble)>,
+    /// The most tokens it takes, if not the usual few.
+    pub(crate) room: Option<usize>,
     pub(crate) samples: Vec<f32>,
     pub(crate) frames: Vec<u32>,
 }
@@ -38,7 +40,7 @@ impl Speaker for Fake {
     }
 
     fn max_tokens(&self) -> usize {
-        40
+        self.room.unwrap_or(40)
     }
 
     fn synthesize(

@@ -225,3 +225,44 @@ fn a_panic_in_the_engine_is_an_error_after_the_sound_before_it() {
         other => panic!("{other:?}"),
     }
 }
+
+/// How many symbols the chunks have that are made of these segments, for a model with room.
+fn chunk_lengths(segments: &[&str], settings: &Settings) -> Vec<usize> {
+    let mut start = 0;
+    let feed = segments.iter().map(|&text| {
+        let segment = Segment { start, text: text.to_owned() };
+        start += text.len();
+        Ok(segment)
+    });
+    let mut lengths = Vec::new();
+    let listener = &mut |event| {
+        if let Event::Sound(Block { spoken: Some(spoken), .. }) = event {
+            lengths.push(spoken.text.len());
+        }
+        ControlFlow::Continue(())
+    };
+    let mut fake = Fake { room: Some(510), ..Fake::default() };
+    speak(feed, settings, &mut fake, &Cancel::new(), listener).unwrap();
+    lengths
+}
+
+#[test]
+fn the_ramp_goes_on_from_paragraph_to_paragraph_unless_each_is_awaited() {
+    // Sentences of 15 letters, about 12 symbols, so that every wish is met closely.
+    let long = "We all sat down. ".repeat(80);
+    let short = "We all sat down.";
+    let ramp = Ramp { first: 24, growth: 1.5 };
+    let settings = Settings { ramp, ..Settings::default() };
+    let segments = [short, short, &*long];
+    let lengths = chunk_lengths(&segments, &settings);
+    // The wishes are 24, 36, 54, 81, 122, 160: the third segment begins with the third of them.
+    assert!((40..=90).contains(&lengths[2]), "{lengths:?}");
+    assert!(lengths[2..7].is_sorted(), "{lengths:?}");
+    assert!(lengths[6] > 2 * lengths[2], "{lengths:?}");
+    // Where every segment is awaited, each begins anew.
+    let live = chunk_lengths(&segments, &Settings { live: true, ..settings.clone() });
+    assert!(live[2] < lengths[2], "{live:?}");
+    // As it always was: after the first chunk all are long.
+    let at_once = chunk_lengths(&segments, &Settings::default());
+    assert!(at_once[2] > 120, "{at_once:?}");
+}
