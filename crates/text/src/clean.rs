@@ -113,6 +113,14 @@ impl Cleaner<'_> {
         if matches!(c, '*' | '_') && self.is_emphasis(at, end) {
             return 1;
         }
+        if c == '`' {
+            let n_ticks = rest.bytes().take_while(|&b| b == b'`').count();
+            match opening_quote(n_ticks, &rest[n_ticks..]) {
+                Some(quote) => self.make(quote, at..at + n_ticks),
+                None => self.add_space(at..at + n_ticks),
+            }
+            return n_ticks;
+        }
         if c == '-' && self.is_line_hyphen(rest) {
             self.keep(at..at + 1);
             return rest.len() - rest[1..].trim_start().len();
@@ -359,6 +367,31 @@ fn is_plain(byte: u8) -> bool {
         || matches!(byte, b'.' | b',' | b'\'' | b'"' | b'!' | b'?' | b':' | b';' | b'(' | b')')
 }
 
+/// What backticks before `quoted` mean if straight quotes close them, as TeX and old mail have it.
+/// Those of code are closed by their like and mean nothing.
+fn opening_quote(n_ticks: usize, quoted: &str) -> Option<&'static str> {
+    let (quote, n_closing) = match n_ticks {
+        1 => ("‘", 1),
+        2 => ("“", 2),
+        _ => return None,
+    };
+    let is_closing = |c: char| matches!(c, '\'' | '’');
+    let mut before = None;
+    // Looks no further than the next backtick, so that all of a text costs one walk over it.
+    for (at, c) in quoted.char_indices().take_while(|&(_, c)| c != '`') {
+        let closed = quoted[at..].chars().take(n_closing).filter(|&c| is_closing(c)).count();
+        let after = quoted[at..].chars().nth(n_closing);
+        if closed == n_closing
+            && before.is_some_and(|c: char| !c.is_whitespace())
+            && !after.is_some_and(char::is_alphanumeric)
+        {
+            return Some(quote);
+        }
+        before = Some(c);
+    }
+    None
+}
+
 /// Signs that are drawn with when there are three or more in a row.
 fn is_drawing(c: char) -> bool {
     matches!(c, '*' | '_' | '~' | '=' | '#' | '^' | '|' | '+' | '<' | '>' | '/' | '%' | '@')
@@ -568,6 +601,16 @@ mod tests {
     #[test]
     fn a_word_broken_at_the_end_of_a_line_is_one() {
         check("a well-\n  known one - \nand that", "a well-known one - and that");
+    }
+
+    #[test]
+    fn backticks_that_straight_quotes_close_are_quotes() {
+        check("a `quoted' word", "a ‘quoted' word");
+        check("a `don't touch' word", "a ‘don't touch' word");
+        check("``Two words,'' he said", "“Two words,'' he said");
+        check("run `ls` and `don't`, it's", "run ls and don't , it's");
+        check("```a b'' `", "a b''");
+        check("it` is ` 'a", "it is 'a");
     }
 
     #[test]

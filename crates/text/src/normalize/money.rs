@@ -65,8 +65,12 @@ pub(crate) fn money(fields: &Fields<'_>, idx: usize) -> Option<Said> {
         None => (amount, None),
     };
     let (words, is_plain) = speak(amount, sign, one, many, is_magnitude(fields.next(idx)))?;
-    // misaki has this; leave the sign where it is.
+    // misaki has this; leave the sign where it is. But misaki takes the sign for the numbers that
+    // follow without a word between, too.
+    let runs_on = fields.next(idx).trim_start_matches(|c: char| !c.is_alphanumeric());
+    let runs_on = runs_on.starts_with(|c: char| c.is_ascii_digit());
     if is_plain
+        && !runs_on
         && per.is_none()
         && minus.is_empty()
         && matches!(sign, "$" | "£" | "€")
@@ -132,6 +136,15 @@ fn speak(
         let whole = if whole.is_empty() { "0" } else { whole };
         let name = if is_one(whole) { one } else { many };
         return Some((format!("{whole} {name} and {tenths}0 {part}"), false));
+    }
+    if let Some((whole, part)) = number.split_once('.')
+        && part.len() == 2
+        && !part.starts_with('0')
+        && !magnitude_follows
+        && matches!(sign, "$" | "€")
+    {
+        let name = if is_one(whole) { one } else { many };
+        return Some((format!("{whole} {name} and {part} cents"), true));
     }
     let name = if is_one(number) { one } else { many };
     Some((format!("{number} {name}"), true))

@@ -99,12 +99,17 @@ pub(crate) fn is_one(number: &str) -> bool {
     number == "1"
 }
 
-/// `5–10`, `20-30`, `1990-95`: "to".
+/// `5–10`, `20-30`, `1990-95`: "to". But `50-50` and `80-20` are the parts of a whole.
 pub(crate) fn range(fields: &Fields<'_>, idx: usize) -> Option<Said> {
     let core = fields.core(idx);
     let (from, to) = split_range(core)?;
     let is_reading = |text: &str| is_number(text) || is_ordinal(text) || is_decade(text);
-    (is_reading(from) && is_reading(to)).then(|| fields.say(idx, format!("{from} to {to}")))?
+    if !is_reading(from) || !is_reading(to) {
+        return None;
+    }
+    let shares = parse(from, 2).zip(parse(to, 2));
+    let is_split = shares.is_some_and(|(from, to)| from >= to && from + to == 100);
+    fields.say(idx, if is_split { format!("{from} {to}") } else { format!("{from} to {to}") })
 }
 
 /// The two ends of what is written like a range, neither empty.
