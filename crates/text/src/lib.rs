@@ -15,7 +15,7 @@ pub mod phoneme;
 mod segment;
 mod speak;
 
-pub use english::{UserLexicon, UserLexiconError};
+pub use english::{EntryError, UserLexicon, UserLexiconError};
 pub use markup::MAX_PAUSE;
 pub use phoneme::{
     ALPHABET, Boundary, Chunk, Dialect, Note, NoteKind, Phonemes, Piece, Span, Word, is_symbol,
@@ -26,7 +26,7 @@ pub use phoneme::{
 struct Readme;
 
 use chunk::Chunker;
-use segment::{Segment, Segments, segments};
+use segment::{Pause, Segment, Segments, segments};
 use speak::speak;
 use std::collections::VecDeque;
 
@@ -153,8 +153,12 @@ impl Pieces<'_> {
                 self.chunker.push(line);
                 self.give(ends_paragraph);
             }
-            Some(Segment::Pause { length, span }) => {
+            Some(Segment::Pause(Pause { length, span, is_cut })) => {
                 self.give(true);
+                if is_cut {
+                    let note = Note { span: span.clone(), kind: NoteKind::PauseCut };
+                    self.ready.push_back(Piece::Note(note));
+                }
                 self.ready.push_back(Piece::Pause { length, span });
             }
             None => {

@@ -8,8 +8,8 @@ use crate::phoneme::{NoteKind, Span};
 use std::ops::Range;
 use std::time::Duration;
 
-/// The longest pause that markup may ask for; longer ones are cut to it. Kokoro-FastAPI has the
-/// same bound.
+/// The longest pause that markup may ask for; longer ones are cut to it, with a note. Kokoro-FastAPI
+/// has the same bound.
 pub const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// The longest construct, in bytes; what is longer is text. Also keeps a sentence with markup in
@@ -23,6 +23,8 @@ pub(crate) enum Markup {
         length: Duration,
         /// All of it, brackets included.
         span: Span,
+        /// More was asked for than [`MAX_PAUSE`].
+        is_cut: bool,
     },
     Inline(Inline),
     /// Meant as markup but wrong. `[` is text; the note covers the span.
@@ -64,7 +66,10 @@ pub(crate) fn parse(text: &str, open: usize) -> Option<Markup> {
     if let Some(length) = strip_prefix_ignore_case(&text[word.clone()], "pause:") {
         let span = open..close + 1;
         return Some(match parse_pause(length) {
-            Some(length) => Markup::Pause { length, span },
+            Some(length) => {
+                let is_cut = length > MAX_PAUSE;
+                Markup::Pause { length: length.min(MAX_PAUSE), span, is_cut }
+            }
             None => Markup::Malformed(span),
         });
     }
@@ -139,7 +144,8 @@ fn parse_pause(written: &str) -> Option<Duration> {
         && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         && number.starts_with(|c: char| c.is_ascii_digit());
     let seconds = if plain { number.parse::<f64>().ok()? * scale } else { return None };
-    Some(Duration::from_secs_f64(seconds.min(MAX_PAUSE.as_secs_f64())))
+    // What no `Duration` can hold is too long in any case.
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 fn strip_prefix_ignore_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
@@ -163,8 +169,9 @@ mod tests {
 
     fn pause_ms(text: &str) -> Option<u128> {
         match parse(text, 0)? {
-            Markup::Pause { length, span } => {
+            Markup::Pause { length, span, is_cut } => {
                 assert_eq!(span.start, 0);
+                assert_eq!(is_cut, text.contains("60000") || text.contains("999"), "{text}");
                 Some(length.as_millis())
             }
             _ => None,
@@ -184,7 +191,10 @@ mod tests {
         assert_eq!(pause_ms("[PAUSE: 2 s] x"), Some(2000));
         assert_eq!(pause_ms("[pause:250ms]"), Some(250));
         assert_eq!(pause_ms("[pause:0s]"), Some(0));
+        assert_eq!(pause_ms("[pause:60s]"), Some(60_000));
+        assert_eq!(pause_ms("[pause:60000.1ms]"), Some(60_000));
         assert_eq!(pause_ms("[pause:99999s]"), Some(60_000));
+        assert_eq!(pause_ms(&format!("[pause:{}s]", "9".repeat(32))), Some(60_000));
         for wrong in [
             "[pause:s]",
             "[pause:-1s]",

@@ -132,6 +132,8 @@ pub enum NoteKind {
     LinkTarget,
     /// The mark of a footnote, which is for the eye; it was skipped.
     Footnote,
+    /// A pause longer than [`MAX_PAUSE`](crate::MAX_PAUSE); it was cut to that.
+    PauseCut,
 }
 
 #[cfg(test)]

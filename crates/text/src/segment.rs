@@ -17,7 +17,17 @@ pub(crate) const WINDOW: usize = 2000;
 #[derive(Debug, PartialEq)]
 pub(crate) enum Segment {
     Sentence(Sentence),
-    Pause { length: Duration, span: Span },
+    Pause(Pause),
+}
+
+/// A rest that the caller asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pause {
+    pub(crate) length: Duration,
+    /// The markup.
+    pub(crate) span: Span,
+    /// More was asked for than is given.
+    pub(crate) is_cut: bool,
 }
 
 /// A stretch of the text to be pronounced in one go.
@@ -41,15 +51,15 @@ pub(crate) struct Segments<'t> {
     text: &'t str,
     at: usize,
     /// Found at the end of the last sentence and not yet handed out.
-    pause: Option<(Duration, Span)>,
+    pause: Option<Pause>,
 }
 
 impl Iterator for Segments<'_> {
     type Item = Segment;
 
     fn next(&mut self) -> Option<Segment> {
-        if let Some((length, span)) = self.pause.take() {
-            return Some(Segment::Pause { length, span });
+        if let Some(pause) = self.pause.take() {
+            return Some(Segment::Pause(pause));
         }
         self.at += leading_space(&self.text[self.at..]);
         if self.at == self.text.len() {
@@ -68,10 +78,10 @@ impl Iterator for Segments<'_> {
             match scan.step() {
                 Step::On => {}
                 Step::End { end, boundary, next } => break (end, boundary, next),
-                Step::Pause { length, span } => {
-                    self.pause = Some((length, span.clone()));
-                    let boundary = end_before_pause(&self.text[scan.start..span.start]);
-                    break (span.start, boundary, span.end);
+                Step::Pause(pause) => {
+                    let Span { start, end } = pause.span;
+                    self.pause = Some(pause);
+                    break (start, end_before_pause(&self.text[scan.start..start]), end);
                 }
             }
         };
@@ -92,8 +102,7 @@ impl Iterator for Segments<'_> {
 impl Segments<'_> {
     /// Only a pause can stand where a sentence would begin.
     fn next_after_empty(&mut self) -> Option<Segment> {
-        let (length, span) = self.pause.take()?;
-        Some(Segment::Pause { length, span })
+        self.pause.take().map(Segment::Pause)
     }
 }
 
@@ -109,7 +118,7 @@ fn end_before_pause(text: &str) -> Boundary {
 enum Step {
     On,
     End { end: usize, boundary: Boundary, next: usize },
-    Pause { length: Duration, span: Span },
+    Pause(Pause),
 }
 
 struct Scan<'t> {
@@ -164,7 +173,9 @@ impl Scan<'_> {
     fn bracket(&mut self) -> Step {
         let open = self.at;
         match markup::parse(self.text, open) {
-            Some(Markup::Pause { length, span }) => return Step::Pause { length, span },
+            Some(Markup::Pause { length, span, is_cut }) => {
+                return Step::Pause(Pause { length, span, is_cut });
+            }
             Some(Markup::Inline(inline)) => {
                 self.at = inline.span.end;
                 self.inlines.push(inline);
@@ -424,7 +435,7 @@ mod tests {
         let shape: Vec<String> = segments(text)
             .map(|segment| match segment {
                 Segment::Sentence(s) => format!("{} {:?}", &text[s.span], s.end),
-                Segment::Pause { length, .. } => length.as_secs().to_string(),
+                Segment::Pause(pause) => pause.length.as_secs().to_string(),
             })
             .collect();
         assert_eq!(shape, ["1", "2", "One Word", "1", "two. Sentence", "1"]);

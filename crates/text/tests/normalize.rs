@@ -54,8 +54,8 @@ fn reading_aloud_what_was_read_aloud_changes_nothing() {
 #[test]
 fn leaves_the_words_of_the_callers_lexicon_alone() {
     let mut lexicon = UserLexicon::default();
-    lexicon.insert("C#", "sˈi hˈæʃ");
-    lexicon.insert("5km", "fˈIv kˈA");
+    lexicon.insert("C#", "sˈi hˈæʃ").expect("it can be spoken");
+    lexicon.insert("5km", "fˈIv kˈA").expect("it can be spoken");
     let found = normalize("C# for 5km and 6km", Dialect::American, &lexicon);
     assert_eq!(found, "C# for 5km and 6 kilometers");
 }

@@ -1,8 +1,8 @@
 //! What must hold for every text: checked on texts put together at random from awkward parts.
 
 use koe_text::{
-    Boundary, Dialect, Limits, Note, Options, Piece, Span, UserLexicon, Word, is_symbol, phonemize,
-    pieces,
+    Boundary, Dialect, Limits, MAX_PAUSE, Note, NoteKind, Options, Piece, Span, UserLexicon, Word,
+    is_symbol, phonemize, pieces,
 };
 
 #[path = "awkward/mod.rs"]
@@ -176,6 +176,21 @@ fn notes_and_chunks_come_in_the_order_of_the_text() {
             }
         }
     }
+}
+
+#[test]
+fn a_pause_that_is_cut_is_told_just_before_it() {
+    let lexicon = UserLexicon::default();
+    let options =
+        Options { dialect: Dialect::American, lexicon: &lexicon, limits: Limits::default() };
+    let text = "One. [pause:600s] Two. [pause:60s] Three.";
+    let found: Vec<Piece> = pieces(text, &options).collect();
+    let cut = found.iter().position(|piece| matches!(piece, Piece::Note(_))).expect("a note");
+    let span = 5..17;
+    let note = Note { span: span.clone(), kind: NoteKind::PauseCut };
+    assert_eq!(found[cut], Piece::Note(note));
+    assert_eq!(found[cut + 1], Piece::Pause { length: MAX_PAUSE, span });
+    assert_eq!(found.iter().filter(|piece| matches!(piece, Piece::Note(_))).count(), 1);
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn kind(kind: NoteKind) -> String {
         NoteKind::UnknownPhoneme => "unknown phoneme".into(),
         NoteKind::Guessed => "guessed".into(),
         NoteKind::Spelled => "spelled".into(),
+        NoteKind::PauseCut => "pause cut".into(),
         other => format!("{other:?}").to_lowercase(),
     }
 }

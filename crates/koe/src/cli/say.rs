@@ -269,6 +269,7 @@ impl TimingsFile {
 struct Notes {
     left_out: usize,
     malformed: usize,
+    pauses_cut: usize,
     first: Option<usize>,
 }
 
@@ -277,6 +278,7 @@ impl Notes {
         match note.kind {
             NoteKind::Unspeakable | NoteKind::UnknownPhoneme => self.left_out += 1,
             NoteKind::MalformedMarkup => self.malformed += 1,
+            NoteKind::PauseCut => self.pauses_cut += 1,
             _ => return,
         }
         self.first.get_or_insert(note.span.start);
@@ -284,7 +286,12 @@ impl Notes {
 
     fn tell(&self) {
         let Some(first) = self.first else { return };
-        let counted = [(self.left_out, "left out"), (self.malformed, "with markup not understood")];
+        let pause_cut = format!("with a pause cut to {} s", koe_text::MAX_PAUSE.as_secs());
+        let counted = [
+            (self.left_out, "left out"),
+            (self.malformed, "with markup not understood"),
+            (self.pauses_cut, &*pause_cut),
+        ];
         let counted = counted.iter().filter(|(n, _)| *n > 0);
         let counted: Vec<_> = counted.map(|(n, what)| format!("{n} {what}")).collect();
         super::tell(format_args!(

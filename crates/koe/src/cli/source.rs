@@ -1,14 +1,17 @@
 //! Finds the text that the caller means: in the arguments, in a file, or on standard input.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use koe_text::UserLexicon;
+use koe_text::{EntryError, UserLexicon};
 
 use super::{Failure, TextArgs};
 use crate::feed::{self, Cut, Segment};
+
+/// The longest lexicon; the largest dictionaries of English have a tenth of it.
+const MAX_LEXICON_BYTES: u64 = 64 << 20;
 
 /// Text to be read, and how long it is if that is known.
 pub(super) struct Source {
@@ -62,9 +65,20 @@ fn file(path: &Path, cut: Cut) -> Result<Source, Failure> {
 pub(super) fn lexicon(path: Option<&Path>) -> Result<Arc<UserLexicon>, Failure> {
     let Some(path) = path else { return Ok(Arc::default()) };
     let name = path.display();
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_LEXICON_BYTES + 1).read_to_string(&mut text))
         .map_err(|error| Failure::failed(format!("cannot read {name}: {error}")))?;
-    let lexicon = UserLexicon::parse(&text)
-        .map_err(|error| Failure::failed(format!("{name}, line {}: {error}", error.line)))?;
+    if text.len() as u64 > MAX_LEXICON_BYTES {
+        let limit = MAX_LEXICON_BYTES >> 20;
+        return Err(Failure::failed(format!("{name} is larger than {limit} MiB")));
+    }
+    let lexicon = UserLexicon::parse(&text).map_err(|error| {
+        let hint = match error.problem {
+            EntryError::UnknownPhoneme(_) => "; see them all with: koe phonemize --alphabet",
+            _ => "",
+        };
+        Failure::failed(format!("{name}, {error}{hint}"))
+    })?;
     Ok(Arc::new(lexicon))
 }

@@ -1,6 +1,6 @@
 //! What is refused: the code, and the line that says why and what to do.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Wav};
 
 #[test]
 fn wrong_arguments_end_with_two_and_say_what_is_wrong() {
@@ -103,6 +103,42 @@ fn what_is_left_out_is_told() {
     let sandbox = Sandbox::new();
     let ended = sandbox.run(&["say", "-v", "am_rms", "Yes 🙂 no.", "-o", "a.wav"]).ok();
     assert!(ended.stderr().contains("1 left out, the first at byte 4"), "{}", ended.stderr());
+}
+
+#[test]
+fn a_pause_that_is_too_long_is_cut_and_told() {
+    let sandbox = Sandbox::new();
+    let arguments = ["say", "-v", "am_rms", "One. [pause:600s] Two.", "-o", "a.wav"];
+    let ended = sandbox.run(&arguments).ok();
+    let told = "1 with a pause cut to 60 s, the first at byte 5";
+    assert!(ended.stderr().contains(told), "{}", ended.stderr());
+    let seconds = Wav::open(&sandbox.path("a.wav")).seconds();
+    assert!((60.0..70.0).contains(&seconds), "{seconds}");
+    let json = sandbox.run(&["phonemize", "--json", "One. [pause:600s] Two."]).ok().stdout();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["notes"][0]["kind"], "pause cut");
+    assert_eq!(json["notes"][0]["text"], "[pause:600s]");
+}
+
+#[test]
+fn a_lexicon_that_cannot_be_used_is_refused_with_the_line() {
+    let sandbox = Sandbox::new();
+    sandbox.write("wrong.tsv", "# mine\nkoe\tkˈ0e\n");
+    sandbox.write("long.tsv", format!("koe\t{}\n", "k".repeat(1 << 20)));
+    sandbox.write("bare.tsv", "koe\n");
+    for (name, message) in [
+        ("wrong.tsv", "wrong.tsv, line 2: '0' is not a phoneme"),
+        ("long.tsv", "long.tsv, line 1: phonemes of 1048576 characters"),
+        ("bare.tsv", "bare.tsv, line 1: needed a word, a tab and its phonemes"),
+    ] {
+        for command in [&["say", "hi", "-o", "a.wav"][..], &["phonemize", "hi"]] {
+            let arguments = [command, &["--lexicon", name]].concat();
+            sandbox.run(&arguments).fails(1, message);
+        }
+    }
+    let arguments = ["phonemize", "hi", "--lexicon", "/dev/zero"];
+    sandbox.run(&arguments).fails(1, "/dev/zero is larger than 64 MiB");
+    assert!(!sandbox.path("a.wav").exists());
 }
 
 #[test]

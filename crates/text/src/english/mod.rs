@@ -26,7 +26,7 @@ mod user_lexicon;
 mod word;
 
 pub(crate) use tag::Tag;
-pub use user_lexicon::{UserLexicon, UserLexiconError};
+pub use user_lexicon::{EntryError, UserLexicon, UserLexiconError};
 
 use crate::phoneme::Dialect;
 use lexicon::Lexicon;
