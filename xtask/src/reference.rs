@@ -23,7 +23,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use compare::{Dump, log_spectral_distance, max_error, polar_error, relative_error, turned_phases};
 use koe_engine::trace::Drive;
-use koe_engine::{Isa, Model, Request, Session};
+use koe_engine::{Isa, Model, Precision, Request, Session};
 
 /// Largest `‖ours − theirs‖ / ‖theirs‖` of a stage.
 const RELATIVE_LIMIT: f64 = 1e-4;
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     files.sort();
     ensure!(!files.is_empty(), "{} holds no cases", options.dump.display());
 
-    let model = Model::open(&options.model, &options.cache)?;
+    let model = Model::open_in(Precision::F32, &options.model, &options.cache)?;
     let mut session = Session::with_isa(&model, options.threads, options.isa);
     eprintln!("instructions {}, {} threads", options.isa.name(), options.threads);
     let mut rows = Vec::new();

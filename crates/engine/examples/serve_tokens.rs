@@ -2,7 +2,7 @@
 //! `bench/peers/compare.py`: no text front end, no encoder, no server.
 //!
 //! ```text
-//! serve_tokens MODEL CACHE THREADS [ISA]
+//! serve_tokens MODEL CACHE THREADS [ISA [PRECISION]]
 //! ```
 //!
 //! Says `ready DESCRIPTION` once it could speak. For each line `speak CASE` on standard input (CASE
@@ -17,17 +17,21 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
-use koe_engine::{Cancel, Isa, Model, Request, Session};
+use koe_engine::{Cancel, Isa, Model, Precision, Request, Session};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, cache, n_threads, isa @ ..] = &arguments[..] else {
-        return Err("usage: serve_tokens MODEL CACHE THREADS [ISA]".into());
+    let [model, cache, n_threads, rest @ ..] = &arguments[..] else {
+        return Err("usage: serve_tokens MODEL CACHE THREADS [ISA [PRECISION]]".into());
     };
-    let isa = isa.first().map_or(Ok(Isa::detect()), |name| Isa::named(name))?;
-    let model = Model::open(Path::new(model), Path::new(cache))?;
+    let isa = match rest.first().map(String::as_str) {
+        None | Some("auto") => Isa::detect(),
+        Some(name) => Isa::named(name)?,
+    };
+    let precision = Precision::named(rest.get(1).map_or("auto", |name| name), isa)?;
+    let model = Model::open_in(precision, Path::new(model), Path::new(cache))?;
     let mut session = Session::with_isa(&model, n_threads.parse()?, isa);
-    println!("ready koe {} {}", env!("CARGO_PKG_VERSION"), isa.name());
+    println!("ready koe {} {} {}", env!("CARGO_PKG_VERSION"), isa.name(), precision.name());
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let case =

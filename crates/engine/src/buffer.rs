@@ -23,6 +23,12 @@ impl Buffer {
         &mut bytemuck::cast_slice_mut(&mut self.0)[..n]
     }
 
+    /// The same of another kind of numbers.
+    pub(crate) fn take_of<T: Pod>(&mut self, n: usize) -> &mut [T] {
+        let floats = self.take((n * size_of::<T>()).div_ceil(size_of::<f32>()));
+        &mut bytemuck::cast_slice_mut(floats)[..n]
+    }
+
     /// The first `n` numbers of an earlier `take`.
     pub(crate) fn get(&self, n: usize) -> &[f32] {
         &bytemuck::cast_slice(&self.0)[..n]

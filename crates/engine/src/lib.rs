@@ -11,6 +11,8 @@ mod mapping;
 mod model;
 mod native;
 mod pack;
+mod precision;
+pub mod profile;
 mod session;
 mod threads;
 pub mod trace;
@@ -24,6 +26,7 @@ pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig};
 pub use error::Error;
 pub use koe_kernels::{Isa, UnknownIsa};
 pub use model::Model;
+pub use precision::{Precision, UnknownPrecision};
 pub use session::{MAX_THREADS, Request, Session, Speech};
 pub use voice::{STYLE_DIM, Voice};
 

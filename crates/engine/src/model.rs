@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::native::Network;
 use crate::pack::{Fingerprint, Key, Opened, Pack};
 use crate::weights::{Loader, layout};
-use crate::{Config, Error, Voice};
+use crate::{Config, Error, Isa, Precision, Voice};
 
 /// The checkpoint that is compiled in; see its model card.
 mod builtin {
@@ -29,6 +29,7 @@ pub struct Model(Arc<Inner>);
 
 struct Inner {
     config: Config,
+    precision: Precision,
     network: Network,
     pack: Arc<Pack>,
     voices: Voices,
@@ -49,15 +50,21 @@ enum Voices {
 const VOICE_FILES: [&str; 3] = ["voices-v1.0.bin", "voices-v1.1-zh.bin", "voices.npz"];
 
 impl Model {
-    /// The small model that is compiled in: two voices, no files needed.
+    /// The small model that is compiled in: two voices, no files needed. In the best precision
+    /// of this CPU.
     pub fn builtin() -> Result<Self, Error> {
+        Self::builtin_in(Precision::best(Isa::detect()))
+    }
+
+    /// The same in the given precision.
+    pub fn builtin_in(precision: Precision) -> Result<Self, Error> {
         let config = Config::parse(builtin::CONFIG)?;
         let source = Checkpoint::from_static(builtin::WEIGHTS)?;
         let pack = Pack::in_memory(|sink| {
-            Network::load(&mut Loader::Making { source: &source, sink }, &config).map(drop)
+            Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
         })?;
         let opened = Opened { pack: Arc::new(pack), warnings: Vec::new(), built: true };
-        Self::from_pack(config, opened, Voices::BuiltIn)
+        Self::from_pack(config, precision, opened, Voices::BuiltIn)
     }
 
     /// A Kokoro checkpoint: a folder with `config.json`, the weights (`kokoro-v1_0.pth` or
@@ -65,23 +72,39 @@ impl Model {
     ///
     /// The first time, the weights are packed into a file in `cache`, which takes a second or
     /// two; if that folder cannot be written, [`Model::warnings`] says so and memory is used.
+    /// In the best precision of this CPU.
     pub fn open(folder: &Path, cache: &Path) -> Result<Self, Error> {
+        Self::open_in(Precision::best(Isa::detect()), folder, cache)
+    }
+
+    /// The same in the given precision; each has its own pack.
+    pub fn open_in(precision: Precision, folder: &Path, cache: &Path) -> Result<Self, Error> {
         let path = folder.join("config.json");
         let json = read_config(&path)?;
         let config = Config::parse(&json)?;
         let weights = crate::checkpoint::weights_file(folder)?;
-        let key = Key::new(&layout(&json), Fingerprint::of(&weights, cache)?);
+        let key = Key::new(&layout(&json, precision), Fingerprint::of(&weights, cache)?);
         let opened = Pack::open_or_build(cache, &key, |sink| {
             let source = Checkpoint::open(&weights)?;
-            Network::load(&mut Loader::Making { source: &source, sink }, &config).map(drop)
+            Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
         })?;
-        Self::from_pack(config, opened, Voices::in_folder(folder)?)
+        Self::from_pack(config, precision, opened, Voices::in_folder(folder)?)
     }
 
-    fn from_pack(config: Config, opened: Opened, voices: Voices) -> Result<Self, Error> {
+    fn from_pack(
+        config: Config,
+        precision: Precision,
+        opened: Opened,
+        voices: Voices,
+    ) -> Result<Self, Error> {
         let Opened { pack, warnings, built } = opened;
-        let network = Network::load(&mut Loader::Finding(&pack), &config)?;
-        Ok(Self(Arc::new(Inner { config, network, pack, voices, built, warnings })))
+        let network = Network::load(&mut Loader::finding(&pack, precision), &config)?;
+        Ok(Self(Arc::new(Inner { config, precision, network, pack, voices, built, warnings })))
+    }
+
+    /// What its decoder and generator multiply.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// The numbers that describe the network.

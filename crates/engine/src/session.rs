@@ -1,8 +1,11 @@
 //! [`Session`]: the scratch and the threads of one running synthesis.
 
+use std::time::Instant;
+
 use koe_kernels::Isa;
 
 use crate::native::{Context, Excitation, Input, Noise, Probe, Scratch};
+use crate::profile::Profile;
 use crate::threads::Threads;
 use crate::trace::{Drive, Trace};
 use crate::{Cancel, Error, HALF_STYLE, MAX_TOKENS, Model};
@@ -72,7 +75,7 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<Speech<'_>, Error> {
         let excitation = Excitation::Noise(Noise::Seed(request.seed));
-        self.speak(request, excitation, cancel, None)?;
+        self.speak(request, excitation, cancel, None, None)?;
         let samples = self.scratch.samples.get(self.scratch.n_samples);
         Ok(Speech { samples, frames: &self.scratch.frames })
     }
@@ -88,9 +91,20 @@ impl Session {
         let mut trace = Trace::default();
         let mut probe =
             |name: &'static str, values: &[f32], channels| trace.push(name, values, channels);
-        self.speak(request, excitation, &Cancel::new(), Some(&mut probe))?;
+        self.speak(request, excitation, &Cancel::new(), Some(&mut probe), None)?;
         trace.frames.clone_from(&self.scratch.frames);
         Ok(trace)
+    }
+
+    /// Speaks and tells where the time went. The first synthesis of a session and of a length
+    /// takes memory, which is not a layer's time: profile a later one.
+    pub fn profile(&mut self, request: &Request<'_>) -> Result<Profile, Error> {
+        let mut profile = Profile::default();
+        let started = Instant::now();
+        let excitation = Excitation::Noise(Noise::Seed(request.seed));
+        self.speak(request, excitation, &Cancel::new(), None, Some(&mut profile))?;
+        profile.total = started.elapsed();
+        Ok(profile)
     }
 
     /// Gives back the memory that past syntheses took; the next one takes it anew.
@@ -105,10 +119,11 @@ impl Session {
         excitation: Excitation<'a>,
         cancel: &Cancel,
         probe: Option<Probe<'_>>,
+        profile: Option<&mut Profile>,
     ) -> Result<(), Error> {
         self.check(request)?;
         let Self { model, isa, threads, scratch } = self;
-        let mut cx = Context { isa: *isa, threads, cancel, probe };
+        let mut cx = Context { isa: *isa, threads, cancel, probe, profile };
         let Request { tokens, style, speed, .. } = *request;
         model.network().speak(&mut cx, &Input { tokens, style, speed, excitation }, scratch)
     }

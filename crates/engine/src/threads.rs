@@ -20,9 +20,9 @@ const SPINS: u32 = 2_000;
 pub(crate) struct Stage {
     /// Rows of input as the product wants them.
     pub(crate) rows: Buffer,
-    /// Rows of output before they are placed.
+    /// Rows of output before they are placed, or products of a convolution's transform.
     pub(crate) out: Buffer,
-    /// Weights packed on the fly.
+    /// Weights packed on the fly, or transformed input.
     pub(crate) packed: Buffer,
 }
 

@@ -7,51 +7,84 @@
 use std::sync::Arc;
 
 use koe_kernels::gemm;
+use koe_kernels::number::Number;
+use koe_kernels::winograd::Shape;
 
-use crate::Error;
 use crate::checkpoint::Checkpoint;
-use crate::pack::{Pack, PackWriter};
+use crate::pack::{Pack, PackWriter, Packed};
+use crate::{Error, Precision};
 
 pub(crate) use crate::pack::Section;
 
 /// To be raised with any change to what a section holds; a pack of another version is rebuilt.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 
 /// Names the layout of everything below for a network of this `config.json`, whose numbers decide
 /// what the sections are.
-pub(crate) fn layout(config_json: &[u8]) -> String {
-    format!("f32-panel32-{:08x}-{LAYOUT_VERSION}", crc32fast::hash(config_json))
+pub(crate) fn layout(config_json: &[u8], precision: Precision) -> String {
+    let (kind, config) = (precision.name(), crc32fast::hash(config_json));
+    format!("{kind}-panel32-{config:08x}-{LAYOUT_VERSION}")
+}
+
+/// The walk over all layers.
+pub(crate) struct Loader<'a> {
+    source: Source<'a>,
+    /// Of the layers that are loaded now.
+    precision: Precision,
 }
 
 /// Where the walk is.
-pub(crate) enum Loader<'a> {
-    /// Making a pack from a checkpoint.
-    Making {
-        /// The published tensors.
-        source: &'a Checkpoint,
-        /// Where sections go; their handles are empty as yet.
-        sink: &'a mut PackWriter,
-    },
+enum Source<'a> {
+    /// Making a pack from the published tensors. The handles of sections are empty as yet.
+    Making(&'a Checkpoint, &'a mut PackWriter),
     /// Finding the sections of a pack.
     Finding(&'a Arc<Pack>),
 }
 
-impl Loader<'_> {
+/// The weights of a product, packed.
+pub(crate) enum Weights {
+    F32(Section<f32>),
+    Bf16(Section<u16>),
+}
+
+impl<'a> Loader<'a> {
+    /// Makes a pack.
+    pub(crate) fn making(
+        source: &'a Checkpoint,
+        sink: &'a mut PackWriter,
+        precision: Precision,
+    ) -> Self {
+        Self { source: Source::Making(source, sink), precision }
+    }
+
+    /// Finds what [`Loader::making`] made with this precision.
+    pub(crate) fn finding(pack: &'a Arc<Pack>, precision: Precision) -> Self {
+        Self { source: Source::Finding(pack), precision }
+    }
+
+    /// What decides durations and melody is loaded, and computed, in f32 whatever the precision.
+    pub(crate) fn in_f32<T>(&mut self, load: impl FnOnce(&mut Self) -> T) -> T {
+        let precision = std::mem::replace(&mut self.precision, Precision::F32);
+        let loaded = load(self);
+        self.precision = precision;
+        loaded
+    }
+
     /// A section of `len` numbers that `make` computes from the checkpoint.
-    pub(crate) fn section(
+    pub(crate) fn section<T: Packed>(
         &mut self,
         name: &str,
         len: usize,
-        make: impl FnOnce(&Checkpoint) -> Result<Vec<f32>, Error>,
-    ) -> Result<Section, Error> {
-        match self {
-            Self::Making { source, sink } => {
+        make: impl FnOnce(&Checkpoint) -> Result<Vec<T>, Error>,
+    ) -> Result<Section<T>, Error> {
+        match &mut self.source {
+            Source::Making(source, sink) => {
                 let numbers = make(source)?;
                 assert_eq!(numbers.len(), len, "section {name}");
-                sink.f32(name, &numbers)?;
+                sink.numbers(name, &numbers)?;
                 Ok(Section::default())
             }
-            Self::Finding(pack) => {
+            Source::Finding(pack) => {
                 let section = pack.section(name)?;
                 let (needed, found) = (len, section.len());
                 if needed == found {
@@ -63,7 +96,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A section of weights `[k][n]` in panels; `make` gives a function of `(k, n)`.
+    /// A section of weights `[k][n]` in panels of f32; `make` gives a function of `(k, n)`.
     pub(crate) fn packed<At: Fn(usize, usize) -> f32>(
         &mut self,
         name: &str,
@@ -71,11 +104,70 @@ impl Loader<'_> {
         n: usize,
         make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
     ) -> Result<Section, Error> {
+        self.panels(name, k, n, make)
+    }
+
+    fn panels<T: Packed + Number, At: Fn(usize, usize) -> f32>(
+        &mut self,
+        name: &str,
+        k: usize,
+        n: usize,
+        make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
+    ) -> Result<Section<T>, Error> {
         let len = gemm::packed_len(k, n);
         self.section(name, len, |source| {
             let at = make(source)?;
-            let mut packed = vec![0.0; len];
+            let mut packed = vec![T::default(); len];
             gemm::pack(k, n, &mut packed, at);
+            Ok(packed)
+        })
+    }
+
+    /// The weights `[taps * depth][n]` of a product, in the precision of this part of the walk;
+    /// f32 where the depth is odd, as bf16 come in pairs.
+    pub(crate) fn weights<At: Fn(usize, usize) -> f32>(
+        &mut self,
+        name: &str,
+        (n_taps, depth): (usize, usize),
+        n: usize,
+        make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
+    ) -> Result<Weights, Error> {
+        let k = n_taps * depth;
+        match self.precision {
+            Precision::Bf16 if depth.is_multiple_of(2) => {
+                Ok(Weights::Bf16(self.panels(name, k, n, make)?))
+            }
+            _ => Ok(Weights::F32(self.panels(name, k, n, make)?)),
+        }
+    }
+
+    /// The weights of a convolution by fewer multiplications, likewise; `make` gives a function of
+    /// `(k, n)`, where `k` counts input channels within taps.
+    pub(crate) fn quick_weights<At: Fn(usize, usize) -> f32>(
+        &mut self,
+        name: &str,
+        shape: Shape,
+        make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
+    ) -> Result<Weights, Error> {
+        match self.precision {
+            Precision::Bf16 if shape.depth.is_multiple_of(2) => {
+                Ok(Weights::Bf16(self.transformed(name, shape, make)?))
+            }
+            _ => Ok(Weights::F32(self.transformed(name, shape, make)?)),
+        }
+    }
+
+    fn transformed<T: Packed + Number, At: Fn(usize, usize) -> f32>(
+        &mut self,
+        name: &str,
+        shape: Shape,
+        make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
+    ) -> Result<Section<T>, Error> {
+        let len = shape.packed_len();
+        self.section(name, len, |source| {
+            let at = make(source)?;
+            let mut packed = vec![T::default(); len];
+            shape.pack(&mut packed, |tap, d, n| at(tap * shape.depth + d, n));
             Ok(packed)
         })
     }
@@ -83,7 +175,7 @@ impl Loader<'_> {
     /// InstanceNorm's own gain and bias, which the published weights leave out and which koe
     /// takes to be one and zero, must be so where a checkpoint has them.
     pub(crate) fn require_plain_norm(&self, name: &str, channels: usize) -> Result<(), Error> {
-        let Self::Making { source, .. } = self else { return Ok(()) };
+        let Source::Making(source, _) = &self.source else { return Ok(()) };
         for (part, plain) in [("weight", 1.0), ("bias", 0.0)] {
             let name = format!("{name}.{part}");
             if source.has(&name) && source.f32(&name, &[channels])?.iter().any(|&x| x != plain) {

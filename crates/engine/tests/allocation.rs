@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use koe_engine::{Cancel, Model, Request, Session};
+use koe_engine::{Cancel, Model, Precision, Request, Session};
 
 struct Counting;
 
@@ -31,22 +31,28 @@ static GLOBAL: Counting = Counting;
 
 #[test]
 fn a_warm_session_allocates_nothing() {
-    let model = Model::builtin().unwrap();
+    for precision in [Precision::F32, Precision::Bf16] {
+        let model = Model::builtin_in(precision).unwrap();
+        for n_threads in [1, 2] {
+            check(&model, n_threads);
+        }
+    }
+}
+
+fn check(model: &Model, n_threads: usize) {
     let voice = model.voice("am_rms").unwrap();
     let tokens: Vec<u16> = (0..60).map(|i| 43 + i % 20).collect();
-    for n_threads in [1, 2] {
-        let mut session = Session::new(&model, n_threads);
-        let mut speak = |n: usize, seed| {
-            let request = Request { tokens: &tokens[..n], style: voice.style(n), speed: 1.0, seed };
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
-            let n_samples = session.synthesize(&request, &Cancel::new()).unwrap().samples.len();
-            (ALLOCATIONS.load(Ordering::Relaxed) - before, n_samples)
-        };
-        let (cold, _) = speak(60, 1);
-        assert!(cold > 0, "the counter does not count");
-        // `Cancel::new` above is the caller's own, and the one allocation.
-        for (n, seed) in [(60, 2), (20, 3), (1, 4), (45, 5), (60, 6)] {
-            assert_eq!(speak(n, seed).0, 1, "{n} tokens, {n_threads} threads");
-        }
+    let mut session = Session::new(model, n_threads);
+    let mut speak = |n: usize, seed| {
+        let request = Request { tokens: &tokens[..n], style: voice.style(n), speed: 1.0, seed };
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let n_samples = session.synthesize(&request, &Cancel::new()).unwrap().samples.len();
+        (ALLOCATIONS.load(Ordering::Relaxed) - before, n_samples)
+    };
+    let (cold, _) = speak(60, 1);
+    assert!(cold > 0, "the counter does not count");
+    // `Cancel::new` above is the caller's own, and the one allocation.
+    for (n, seed) in [(60, 2), (20, 3), (1, 4), (45, 5), (60, 6)] {
+        assert_eq!(speak(n, seed).0, 1, "{n} tokens, {n_threads} threads");
     }
 }

@@ -2,7 +2,7 @@
 //! first stage to fail is the culprit. The tensors come with the built-in voice.
 
 use koe_engine::trace::{Drive, Trace};
-use koe_engine::{Isa, Model, Request, Session};
+use koe_engine::{Isa, Model, Precision, Request, Session};
 use safetensors::SafeTensors;
 
 /// `‖a - b‖ / ‖b‖` that a stage may have.
@@ -71,7 +71,7 @@ fn check(reference: &Reference, trace: &Trace, isa: Isa) {
 
 #[test]
 fn every_stage_matches_the_reference_on_every_instruction_set() {
-    let model = Model::builtin().unwrap();
+    let model = Model::builtin_in(Precision::F32).unwrap();
     for &isa in Isa::available() {
         for (case, speed) in CASES {
             let reference = Reference::open(case);

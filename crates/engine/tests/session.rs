@@ -1,10 +1,13 @@
 //! What a session promises: the same bytes for the same request, a quick end when cancelled, and
 //! a clear word about what it cannot speak.
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use koe_engine::{Cancel, Error, Isa, MAX_TOKENS, Model, Request, Session, Voice};
+use koe_engine::{Cancel, Error, Isa, MAX_TOKENS, Model, Precision, Request, Session, Voice};
 
 fn tokens(n: usize) -> Vec<u16> {
     (0..n).map(|i| 43 + (i * 7 % 20) as u16).collect()
@@ -23,13 +26,18 @@ fn speak(session: &mut Session, voice: &Voice, n: usize, speed: f32, seed: u64) 
 
 #[test]
 fn samples_do_not_depend_on_threads_or_on_what_was_spoken_before() {
-    let model = Model::builtin().unwrap();
+    for precision in [Precision::F32, Precision::Bf16] {
+        samples_are_the_same(&Model::builtin_in(precision).unwrap());
+    }
+}
+
+fn samples_are_the_same(model: &Model) {
     let voice = model.voice("af_slt").unwrap();
     for &isa in Isa::available() {
-        let mut fresh = Session::with_isa(&model, 1, isa);
+        let mut fresh = Session::with_isa(model, 1, isa);
         let expected = speak(&mut fresh, &voice, 16, 1.0, 7);
         for n_threads in [2, 5] {
-            let mut session = Session::with_isa(&model, n_threads, isa);
+            let mut session = Session::with_isa(model, n_threads, isa);
             speak(&mut session, &voice, 30, 1.5, 1);
             speak(&mut session, &voice, 3, 2.0, 2);
             let samples = speak(&mut session, &voice, 16, 1.0, 7);
@@ -174,6 +182,70 @@ fn a_style_that_asks_for_endless_tokens_is_refused_before_memory_is_taken() {
         }
     }
     assert!(refused > 0, "no style asked for too much; choose another");
+}
+
+#[test]
+fn bf16_moves_the_sound_little_and_durations_not_at_all() {
+    let open = |precision| Session::new(&Model::builtin_in(precision).unwrap(), 2);
+    let (mut bf16, mut f32) = (open(Precision::Bf16), open(Precision::F32));
+    let mut distances = Vec::new();
+    for name in f32.model().voices() {
+        let voice = f32.model().voice(&name).unwrap();
+        for symbols in support::sentences().step_by(4) {
+            let pair = support::speak_both([&mut bf16, &mut f32], &voice, symbols);
+            assert!(pair.same_durations, "{symbols}");
+            assert!(pair.distance > 0.0, "bf16 was not used");
+            assert!(pair.distance <= support::WORST_DB, "{} dB: {symbols}", pair.distance);
+            distances.push(pair.distance);
+        }
+    }
+    distances.sort_by(f64::total_cmp);
+    let median = distances[distances.len() / 2];
+    assert!(median <= support::MEDIAN_DB, "{median} dB");
+}
+
+#[test]
+fn every_instruction_set_with_bf16_speaks_the_same_bytes() {
+    let model = Model::builtin_in(Precision::Bf16).unwrap();
+    let voice = model.voice("am_rms").unwrap();
+    let fast = Isa::available().iter().filter(|&&isa| isa != Isa::SCALAR);
+    let spoken: Vec<_> = fast
+        .map(|&isa| speak(&mut Session::with_isa(&model, 2, isa), &voice, 10, 1.0, 7))
+        .collect();
+    assert!(spoken.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn precisions_are_named() {
+    let isa = Isa::detect();
+    assert_eq!(Precision::named("auto", isa).unwrap(), Precision::best(isa));
+    assert_eq!(Precision::best(Isa::SCALAR), Precision::F32);
+    for precision in [Precision::F32, Precision::Bf16] {
+        assert_eq!(Precision::named(precision.name(), isa).unwrap(), precision);
+        assert_eq!(Model::builtin_in(precision).unwrap().precision(), precision);
+    }
+    let error = Precision::named("bf-16", isa).unwrap_err();
+    assert!(error.to_string().contains("auto, f32 and bf16"), "{error}");
+}
+
+#[test]
+fn a_profile_names_every_layer_once_and_counts_its_work() {
+    let model = Model::builtin().unwrap();
+    let voice = model.voice("am_rms").unwrap();
+    let tokens = tokens(12);
+    let request = Request { tokens: &tokens, style: voice.style(12), speed: 1.0, seed: 3 };
+    let mut session = Session::new(&model, 2);
+    let profile = session.profile(&request).unwrap();
+    let mut names: Vec<_> = profile.layers.iter().map(|layer| &layer.name).collect();
+    let n_layers = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), n_layers);
+    let sum: Duration = profile.layers.iter().map(|layer| layer.time).sum();
+    assert!(sum <= profile.total, "layers took {sum:?} of {:?}", profile.total);
+    let last = profile.layers.iter().find(|l| l.name == "decoder.generator.conv_post").unwrap();
+    assert_eq!(last.runs, 1);
+    assert!(last.flop > 0.0 && last.bytes > 0.0);
 }
 
 #[test]

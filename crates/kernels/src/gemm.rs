@@ -44,7 +44,7 @@ impl<'a, T> Rows<'a, T> {
 
     /// Length of `data` that `n_rows` rows reach into; `usize::MAX` where it overflows, which no
     /// slice has.
-    fn reach(&self, n_rows: usize) -> usize {
+    pub fn reach(&self, n_rows: usize) -> usize {
         if n_rows == 0 || self.n_taps == 0 {
             return 0;
         }

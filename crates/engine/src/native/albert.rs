@@ -11,6 +11,7 @@ use super::context::Context;
 use super::product::{Finish, Product};
 use crate::buffer::Buffer;
 use crate::config::PlbertConfig;
+use crate::profile::Work;
 use crate::threads::Stage;
 use crate::weights::{Loader, Section};
 use crate::{Config, Error};
@@ -176,6 +177,7 @@ impl Albert {
         context: &mut [f32],
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let h = self.config.hidden_size;
         let depth = h / self.config.num_attention_heads;
         let n = qkv.len() / (3 * h);
@@ -209,6 +211,8 @@ impl Albert {
                 }
             }
         });
+        let work = Work { flop: 4.0 * (n * n * h) as f64, bytes: (16 * n * h) as f64 };
+        cx.record(started, "attention", work);
         Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! What every layer needs besides its numbers: the instruction set, the threads, and whether to
 //! go on.
 
+use std::time::Instant;
+
 use koe_kernels::Isa;
 
+use crate::profile::{Profile, Work};
 use crate::threads::Threads;
 use crate::{Cancel, Error};
 
@@ -16,12 +19,26 @@ pub(crate) struct Context<'a, 'p> {
     pub(crate) cancel: &'a Cancel,
     /// For comparison with the reference; a normal synthesis has none.
     pub(crate) probe: Option<Probe<'p>>,
+    /// Where the time of layers is kept, if anybody asked.
+    pub(crate) profile: Option<&'a mut Profile>,
 }
 
 impl Context<'_, '_> {
     /// Called before each layer, so that a cancelled synthesis stops within one.
     pub(crate) fn go_on(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// The time, if anybody asked: for [`Context::record`].
+    pub(crate) fn clock(&self) -> Option<Instant> {
+        self.profile.as_ref().map(|_| Instant::now())
+    }
+
+    /// Notes that a layer ran from `started` until now.
+    pub(crate) fn record(&mut self, started: Option<Instant>, name: &str, work: Work) {
+        if let (Some(profile), Some(started)) = (&mut self.profile, started) {
+            profile.add(name, started, work);
+        }
     }
 
     /// Shows a stage to whoever watches.

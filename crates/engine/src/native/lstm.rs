@@ -12,10 +12,12 @@ use super::context::Context;
 use super::product::{Finish, Product};
 use crate::Error;
 use crate::buffer::Buffer;
-use crate::weights::{Loader, Section};
+use crate::profile::Work;
+use crate::weights::{Loader, Section, Weights};
 
 /// Both directions' weights.
 pub(crate) struct BiLstm {
+    name: Box<str>,
     /// `[n_in]` to the gates of both directions, `[2][4][hidden]`, PyTorch's two biases summed.
     input: Product,
     /// Hidden state to gates for each direction, packed.
@@ -67,8 +69,10 @@ impl BiLstm {
             })
         };
         let recurrent = [recurrent(DIRECTIONS[0])?, recurrent(DIRECTIONS[1])?];
-        let input = Product::from_parts(weights, bias, 1, n_in, 2 * n_gates);
-        Ok(Self { input, recurrent, hidden })
+        let weights = Weights::F32(weights);
+        let part = format!("{name}.input");
+        let input = Product::from_parts(&part, weights, bias, 1, n_in, 2 * n_gates);
+        Ok(Self { name: format!("{name}.steps").into(), input, recurrent, hidden })
     }
 
     /// Runs over `row_of_step`, which says for every step which row of `x` `[rows][n_in]` it
@@ -86,6 +90,7 @@ impl BiLstm {
         let gates = scratch.gates.take(x.len() / n_in * 2 * n_gates);
         self.input.apply(cx, Rows::plain(x, n_in), gates, Finish::Store)?;
         cx.go_on()?;
+        let started = cx.clock();
 
         let gates = &*gates;
         let (isa, cancel) = (cx.isa, cx.cancel);
@@ -123,6 +128,9 @@ impl BiLstm {
             out[..h].copy_from_slice(&forward[step * h..][..h]);
             out[h..].copy_from_slice(&backward[step * h..][..h]);
         }
+        let macs = n_steps * 2 * h * n_gates;
+        let work = Work { flop: 2.0 * macs as f64, bytes: 4.0 * macs as f64 };
+        cx.record(started, &self.name, work);
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl Network {
         Ok(Self {
             bert: Albert::load(load, config)?,
             bert_encoder: Product::linear(load, "bert_encoder", bert_width, c)?,
-            prosody: Prosody::load(load, config)?,
+            prosody: load.in_f32(|load| Prosody::load(load, config))?,
             text_encoder: TextEncoder::load(load, config)?,
             decoder: Decoder::load(load, config)?,
             generator: Generator::load(load, config)?,

@@ -15,6 +15,7 @@ use super::product::{Activation, Product, block_rows};
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::HALF_STYLE;
+use crate::profile::Work;
 use crate::weights::Loader;
 
 /// `InstanceNorm1d`'s default, which Kokoro uses.
@@ -53,6 +54,7 @@ impl Moments {
         channels: usize,
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let n_rows = x.len() / channels;
         let block = block_rows(n_rows, channels);
         let isa = cx.isa;
@@ -65,6 +67,8 @@ impl Moments {
                 channel_moments(isa, x, mean, m2);
             }
         });
+        let work = Work { flop: 0.0, bytes: size_of_val(x) as f64 };
+        cx.record(started, "moments", work);
         Ok(())
     }
 
@@ -124,11 +128,12 @@ impl AdaIn {
     /// The affine map for a tensor of these moments.
     pub(crate) fn coefficients(
         &self,
-        cx: &Context<'_, '_>,
+        cx: &mut Context<'_, '_>,
         style: &[f32],
         moments: &Moments,
         out: &mut Coefficients,
     ) {
+        let started = cx.clock();
         let c = self.channels;
         assert_eq!(moments.channels, c);
         out.n = c;
@@ -142,5 +147,6 @@ impl AdaIn {
             scale[i] = (1.0 + gamma[i]) / (variance + EPSILON).sqrt();
             shift[i] = beta[i] - mean * scale[i];
         }
+        cx.record(started, "adain", self.fc.work(1));
     }
 }

@@ -4,26 +4,36 @@
 //! the taps reach, and multiplied from there while it is in the cache. What the next layer's
 //! normalisation must know of the output is gathered before the block leaves the cache. Nothing
 //! that is computed depends on the number of threads: blocks are cut by shape alone.
+//!
+//! The pass that activates a block also rounds it, where the product is of bf16.
 
 use std::slice::{Chunks, ChunksMut};
 use std::sync::{Mutex, PoisonError};
 
+use bytemuck::Pod;
 use koe_kernels::gemm::{Output, Rows, gemm};
+use koe_kernels::number::Number;
+use koe_kernels::winograd::Shape;
 use koe_kernels::{Isa, activation};
 
 use super::context::Context;
 use super::norm::Moments;
 use crate::Error;
+use crate::profile::Work;
 use crate::threads::Stage;
-use crate::weights::{Loader, Section};
+use crate::weights::{Loader, Section, Weights};
 
 /// Rows that every kernel computes together divide this; blocks are multiples of it.
 const TILE: usize = 12;
 
 /// A linear layer or a convolution of stride 1.
 pub(crate) struct Product {
-    /// `[taps * depth][n]`, packed.
-    weights: Section,
+    /// As in the checkpoint, without `.weight`.
+    name: Box<str>,
+    /// `[taps * depth][n]`, packed; or transformed, if quick.
+    weights: Weights,
+    /// Computes a convolution by fewer multiplications.
+    quick: Option<Shape>,
     /// `[n]`, or empty.
     bias: Section,
     pub(crate) n_taps: usize,
@@ -55,9 +65,9 @@ pub(crate) enum Activation<'a> {
 }
 
 impl Activation<'_> {
-    pub(crate) fn apply(&self, isa: Isa, x: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply<T: Number>(&self, isa: Isa, x: &[f32], out: &mut [T]) {
         match *self {
-            Self::None => out.copy_from_slice(x),
+            Self::None => activation::convert(isa, x, out),
             Self::Leaky(slope) => activation::leaky(isa, x, slope, out),
             Self::NormLeaky { scale, shift, slope } => {
                 activation::affine_leaky(isa, x, scale, shift, slope, out);
@@ -88,7 +98,7 @@ pub(crate) enum Finish<'a> {
 }
 
 impl Product {
-    /// `name.weight` `[n][n_in]` and `name.bias` `[n]`.
+    /// `name.weight` `[n][n_in]` and `name.bias` `[n]`; f32 in every precision.
     pub(crate) fn linear(
         load: &mut Loader<'_>,
         name: &str,
@@ -121,7 +131,7 @@ impl Product {
             }
             Ok(bias)
         })?;
-        Ok(Self { weights, bias, n_taps: 1, depth: n_in, n })
+        Ok(Self::from_parts(section, Weights::F32(weights), bias, 1, n_in, n))
     }
 
     /// `name.weight` `[n][n_in][n_taps]`, and `name.bias` `[n]` where `bias`.
@@ -133,7 +143,7 @@ impl Product {
         n_taps: usize,
         bias: bool,
     ) -> Result<Self, Error> {
-        let weights = load.packed(&format!("{name}.weight"), n_taps * n_in, n, |source| {
+        let weights = load.weights(&format!("{name}.weight"), (n_taps, n_in), n, |source| {
             let weight = source.f32(&format!("{name}.weight"), &[n, n_in, n_taps])?;
             Ok(move |k: usize, n: usize| weight[(n * n_in + k % n_in) * n_taps + k / n_in])
         })?;
@@ -144,25 +154,62 @@ impl Product {
         } else {
             Section::default()
         };
-        Ok(Self { weights, bias, n_taps, depth: n_in, n })
+        Ok(Self::from_parts(name, weights, bias, n_taps, n_in, n))
+    }
+
+    /// The same with a bias and as many outputs as inputs, by fewer multiplications, which fixes
+    /// the dilation.
+    pub(crate) fn quick_conv(
+        load: &mut Loader<'_>,
+        name: &str,
+        n: usize,
+        n_taps: usize,
+        dilation: usize,
+    ) -> Result<Self, Error> {
+        let shape = Shape { n_taps, dilation, depth: n, n };
+        let weights = load.quick_weights(&format!("{name}.weight"), shape, |source| {
+            let weight = source.f32(&format!("{name}.weight"), &[n, n, n_taps])?;
+            Ok(move |k: usize, i: usize| weight[(i * n + k % n) * n_taps + k / n])
+        })?;
+        let bias = format!("{name}.bias");
+        let bias = load.section(&bias, n, |source| source.f32(&bias, &[n]))?;
+        let product = Self::from_parts(name, weights, bias, n_taps, n, n);
+        Ok(Self { quick: Some(shape), ..product })
     }
 
     /// A product of given parts.
     pub(crate) fn from_parts(
-        weights: Section,
+        name: &str,
+        weights: Weights,
         bias: Section,
         n_taps: usize,
         depth: usize,
         n: usize,
     ) -> Self {
-        Self { weights, bias, n_taps, depth, n }
+        Self { name: name.into(), weights, quick: None, bias, n_taps, depth, n }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `n_rows` rows take.
+    pub(crate) fn work(&self, n_rows: usize) -> Work {
+        let macs = n_rows * self.n_taps * self.depth * self.n;
+        let weights = match &self.weights {
+            Weights::F32(weights) => size_of_val::<[f32]>(weights),
+            Weights::Bf16(weights) => size_of_val::<[u16]>(weights),
+        };
+        let numbers = n_rows * (self.depth + self.n);
+        Work { flop: 2.0 * macs as f64, bytes: (weights + numbers * size_of::<f32>()) as f64 }
     }
 
     fn bias(&self) -> Option<&[f32]> {
         if self.bias.is_empty() { None } else { Some(&self.bias) }
     }
 
-    /// The product itself, on this thread, for `n_rows` rows into rows of `n` numbers.
+    /// The product itself, on this thread, for `n_rows` rows into rows of `n` numbers; only of
+    /// f32.
     pub(crate) fn multiply(
         &self,
         isa: Isa,
@@ -171,7 +218,69 @@ impl Product {
         out: &mut [f32],
         output: Output,
     ) {
-        gemm(isa, rows, n_rows, &self.weights, self.n, self.bias(), out, self.n, output);
+        let Weights::F32(weights) = &self.weights else { unreachable!("{} is bf16", self.name) };
+        gemm(isa, rows, n_rows, weights, self.n, self.bias(), out, self.n, output);
+    }
+
+    /// Of either kind: what is f32 is rounded first where the weights are bf16.
+    fn multiply_any(
+        &self,
+        isa: Isa,
+        rows: Rows<'_>,
+        n_rows: usize,
+        stage: &mut Stage,
+        out: &mut [f32],
+        output: Output,
+    ) {
+        let Weights::Bf16(weights) = &self.weights else {
+            return self.multiply(isa, rows, n_rows, out, output);
+        };
+        let reach = rows.reach(n_rows);
+        let rounded = stage.rows.take_of::<u16>(reach);
+        activation::convert(isa, &rows.data[..reach], rounded);
+        let Rows { row_stride, n_taps, tap_stride, depth, .. } = rows;
+        let rows = Rows { data: &*rounded, row_stride, n_taps, tap_stride, depth };
+        gemm(isa, rows, n_rows, weights, self.n, self.bias(), out, self.n, output);
+    }
+
+    /// One block of a convolution, on this thread: the activated input in `stage`, then the
+    /// product.
+    pub(crate) fn multiply_block(
+        &self,
+        isa: Isa,
+        input: Activated<'_>,
+        block: Block,
+        stage: &mut Stage,
+        out: &mut [f32],
+        output: Output,
+    ) {
+        let bias = self.bias();
+        match (&self.weights, self.quick) {
+            (Weights::F32(weights), None) => {
+                direct(isa, input, block, (weights, self.n, bias), stage, out, output);
+            }
+            (Weights::Bf16(weights), None) => {
+                direct(isa, input, block, (weights, self.n, bias), stage, out, output);
+            }
+            (Weights::F32(weights), Some(shape)) => {
+                quick(isa, input, block, (weights, shape, bias), stage, out, output);
+            }
+            (Weights::Bf16(weights), Some(shape)) => {
+                quick(isa, input, block, (weights, shape, bias), stage, out, output);
+            }
+        }
+    }
+
+    /// Memory enough for blocks of `n_rows` rows, whatever blocks a thread happens to get, so that
+    /// later ones allocate nothing.
+    pub(crate) fn reserve(&self, n_rows: usize, dilation: usize, stage: &mut Stage) {
+        let n_staged = (n_rows + (self.n_taps - 1) * dilation) * self.depth;
+        stage.rows.take(n_staged);
+        if let Some(shape) = self.quick {
+            let (n_inputs, n_products) = shape.scratch_len(n_rows);
+            stage.packed.take(n_inputs);
+            stage.out.take(n_products);
+        }
     }
 
     /// The layer over `rows` as they are, on all threads: `out` `[n_rows][n]`.
@@ -183,20 +292,25 @@ impl Product {
         finish: Finish<'_>,
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let n_rows = out.len() / self.n;
         // Each output is the same however the rows are cut, so here threads may decide.
         let block = n_rows.div_ceil(cx.threads.count()).next_multiple_of(TILE).min(8 * TILE);
         let isa = cx.isa;
         let pieces = Pieces::new(out, block * self.n, finish, None);
-        cx.threads.run(|_| {
+        cx.threads.run(|stage| {
+            if matches!(self.weights, Weights::Bf16(_)) {
+                stage.rows.take_of::<u16>(rows.reach(block.min(n_rows)));
+            }
             while let Some(piece) = pieces.next() {
                 let first = piece.index * block;
                 let rows = Rows { data: &rows.data[first * rows.row_stride..], ..rows };
                 let n_rows = piece.out.len() / self.n;
-                self.multiply(isa, rows, n_rows, piece.out, finish.output());
+                self.multiply_any(isa, rows, n_rows, stage, piece.out, finish.output());
                 piece.finish(isa);
             }
         });
+        cx.record(started, &self.name, self.work(n_rows));
         Ok(())
     }
 
@@ -212,33 +326,84 @@ impl Product {
         moments: Option<&mut Moments>,
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let (c, n_rows) = (self.depth, input.x.len() / self.depth);
         assert_eq!(out.len(), n_rows * self.n);
+        assert!(self.quick.is_none_or(|shape| shape.dilation == dilation));
         let reach = (self.n_taps - 1) * dilation;
-        let block = block_rows(n_rows, c.max(self.n));
+        let (size, most) = match self.quick {
+            None => (block_rows(n_rows, c.max(self.n)), block_rows(n_rows, c.max(self.n))),
+            Some(_) => quick_block_rows(n_rows, c),
+        };
         let isa = cx.isa;
-        let pieces = Pieces::new(out, block * self.n, finish, moments.map(|m| (m, self.n)));
-        cx.threads.run(|Stage { rows: stage, .. }| {
-            // Whatever pieces a thread gets: so that later ones find memory enough.
-            let stage = stage.take((block.min(n_rows) + reach) * c);
+        let pieces = Pieces::new(out, size * self.n, finish, moments.map(|m| (m, self.n)));
+        cx.threads.run(|stage| {
+            self.reserve(most.min(n_rows), dilation, stage);
             while let Some(piece) = pieces.next() {
                 let n_rows = piece.out.len() / self.n;
-                let stage = &mut stage[..(n_rows + reach) * c];
-                let first = (piece.index * block) as isize - (reach / 2) as isize;
-                stage_rows(isa, input, first, stage, c);
-                let rows = Rows {
-                    data: stage,
-                    row_stride: c,
-                    n_taps: self.n_taps,
-                    tap_stride: dilation * c,
-                    depth: c,
-                };
-                self.multiply(isa, rows, n_rows, piece.out, finish.output());
+                let first = (piece.index * size) as isize - (reach / 2) as isize;
+                let block = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
+                self.multiply_block(isa, input, block, stage, piece.out, finish.output());
                 piece.finish(isa);
             }
         });
+        cx.record(started, &self.name, self.work(n_rows));
         Ok(())
     }
+}
+
+/// Rows of a convolution that are computed together.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    /// Input row of the first tap of the first row.
+    pub(crate) first: isize,
+    pub(crate) n_rows: usize,
+    pub(crate) n_taps: usize,
+    pub(crate) dilation: usize,
+    /// Input channels.
+    pub(crate) depth: usize,
+}
+
+impl Block {
+    /// Numbers of input.
+    fn n_staged(&self) -> usize {
+        (self.n_rows + (self.n_taps - 1) * self.dilation) * self.depth
+    }
+}
+
+/// A block of a plain product; the weights come with their width and bias.
+fn direct<T: Number + Pod>(
+    isa: Isa,
+    input: Activated<'_>,
+    block: Block,
+    (weights, n, bias): (&[T], usize, Option<&[f32]>),
+    stage: &mut Stage,
+    out: &mut [f32],
+    output: Output,
+) {
+    let Block { first, n_rows, n_taps, dilation, depth } = block;
+    let staged = stage.rows.take_of::<T>(block.n_staged());
+    stage_rows(isa, input, first, staged, depth);
+    let data = &*staged;
+    let rows = Rows { data, row_stride: depth, n_taps, tap_stride: dilation * depth, depth };
+    gemm(isa, rows, n_rows, weights, n, bias, out, n, output);
+}
+
+/// A block of a convolution by fewer multiplications.
+fn quick<T: Number + Pod>(
+    isa: Isa,
+    input: Activated<'_>,
+    block: Block,
+    (weights, shape, bias): (&[T], Shape, Option<&[f32]>),
+    stage: &mut Stage,
+    out: &mut [f32],
+    output: Output,
+) {
+    let staged = stage.rows.take(block.n_staged());
+    stage_rows(isa, input, block.first, staged, block.depth);
+    let (n_inputs, n_products) = shape.scratch_len(block.n_rows);
+    let scratch = (stage.packed.take_of::<T>(n_inputs), stage.out.take(n_products));
+    shape.convolve(isa, staged, block.n_rows, weights, bias, out, output, scratch);
 }
 
 impl Finish<'_> {
@@ -249,13 +414,7 @@ impl Finish<'_> {
 
 /// Fills `stage` with the activated rows of the input `[T][c]` from row `first` on; rows before the
 /// start and after the end are zero.
-pub(crate) fn stage_rows(
-    isa: Isa,
-    input: Activated<'_>,
-    first: isize,
-    stage: &mut [f32],
-    c: usize,
-) {
+fn stage_rows<T: Number>(isa: Isa, input: Activated<'_>, first: isize, stage: &mut [T], c: usize) {
     let x = input.x;
     let n_rows = x.len() / c;
     let last = first + (stage.len() / c) as isize;
@@ -263,9 +422,9 @@ pub(crate) fn stage_rows(
     let to = last.clamp(from, n_rows as isize);
     let (head, rest) = stage.split_at_mut((from - first) as usize * c);
     let (body, tail) = rest.split_at_mut((to - from) as usize * c);
-    head.fill(0.0);
+    head.fill(T::default());
     input.by.apply(isa, &x[from as usize * c..to as usize * c], body);
-    tail.fill(0.0);
+    tail.fill(T::default());
 }
 
 /// How many rows to take at once: enough for the weights to be worth fetching, few enough for
@@ -274,6 +433,16 @@ pub(crate) fn stage_rows(
 pub(crate) fn block_rows(n_rows: usize, channels: usize) -> usize {
     let fits = (49_152 / channels).clamp(96, 384);
     (n_rows / 8).clamp(TILE, fits).next_multiple_of(TILE)
+}
+
+/// The same for convolutions by fewer multiplications, which hold more beside the rows. A
+/// multiple of eight blocks shares evenly among threads. The second number is the most that as
+/// many rows or fewer come to, which memory is taken for.
+fn quick_block_rows(n_rows: usize, channels: usize) -> (usize, usize) {
+    let fits = (30_720 / channels).max(TILE);
+    let n_blocks = n_rows.div_ceil(fits).next_multiple_of(8);
+    let block = |n_blocks| n_rows.div_ceil(n_blocks).next_multiple_of(TILE);
+    (block(n_blocks), block(8).min(fits.next_multiple_of(TILE)))
 }
 
 /// Blocks of an output, handed to whichever thread asks next.

@@ -22,6 +22,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 
 use super::context::Context;
+use crate::profile::Work;
 use crate::weights::{Loader, Section};
 use crate::{Error, SAMPLE_RATE_HZ};
 
@@ -83,6 +84,7 @@ impl Source {
         out: &mut [f32],
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let isa = cx.isa;
         let step = |f0: f32| Step {
             turns: f64::from(f0) * self.scale as f64 / f64::from(SAMPLE_RATE_HZ),
@@ -112,6 +114,7 @@ impl Source {
                 activation::tanh(isa, out);
             }
         });
+        cx.record(started, "source", Work::default());
         Ok(())
     }
 

@@ -14,8 +14,9 @@ use super::product::{Finish, Product};
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::IstftnetConfig;
+use crate::profile::Work;
 use crate::threads::Stage;
-use crate::weights::{Loader, Section};
+use crate::weights::{Loader, Section, Weights};
 
 pub(crate) struct Stft {
     n_fft: usize,
@@ -65,8 +66,8 @@ impl Stft {
         Ok(Self {
             n_fft: n,
             hop,
-            forward: Product::from_parts(forward, none(), 1, n, 2 * bins),
-            inverse: Product::from_parts(inverse, none(), 1, 2 * bins, n),
+            forward: Product::from_parts("stft", Weights::F32(forward), none(), 1, n, 2 * bins),
+            inverse: Product::from_parts("istft", Weights::F32(inverse), none(), 1, 2 * bins, n),
             window_square,
         })
     }
@@ -104,6 +105,7 @@ impl Stft {
             depth: self.n_fft,
         };
         self.forward.apply(cx, rows, out, Finish::Store)?;
+        let started = cx.clock();
         let bins = self.width() / 2;
         each_row_block(cx, out, 2 * bins, |_, rows| {
             for row in rows.chunks_exact_mut(2 * bins) {
@@ -113,6 +115,7 @@ impl Stft {
                 }
             }
         });
+        cx.record(started, "stft, to polar", Work::default());
         Ok(())
     }
 
@@ -126,6 +129,7 @@ impl Stft {
         out: &mut [f32],
     ) -> Result<(), Error> {
         cx.go_on()?;
+        let started = cx.clock();
         let (bins, n_fft, hop, isa) = (self.width() / 2, self.n_fft, self.hop, cx.isa);
         let n_frames = x.len() / (2 * bins);
         let frames = frames.take(n_frames * n_fft);
@@ -197,6 +201,7 @@ impl Stft {
                 }
             }
         });
+        cx.record(started, "istft", Work::default());
         Ok(())
     }
 }

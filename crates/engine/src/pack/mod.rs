@@ -26,6 +26,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -219,10 +220,10 @@ impl Pack {
         }
     }
 
-    /// A section of floats as a handle that keeps the pack alive.
-    pub(crate) fn section(self: &Arc<Self>, name: &str) -> Result<Section, Error> {
-        let index = self.find(name, Kind::F32)?;
-        Ok(Section(Some((Arc::clone(self), index))))
+    /// A section as a handle that keeps the pack alive.
+    pub(crate) fn section<T: Packed>(self: &Arc<Self>, name: &str) -> Result<Section<T>, Error> {
+        let index = self.find(name, T::KIND)?;
+        Ok(Section { place: Some((Arc::clone(self), index)), kind: PhantomData })
     }
 
     /// A section of floats, borrowed.
@@ -232,7 +233,7 @@ impl Pack {
     }
 
     /// A section of 16 bit words.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for weights of other precisions"))]
+    #[cfg(test)]
     pub(crate) fn u16(&self, name: &str) -> Result<&[u16], Error> {
         Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::U16)?)))
     }
@@ -294,15 +295,38 @@ impl fmt::Debug for Pack {
     }
 }
 
-/// Floats of a pack; a clone is another handle to the same. The default is empty.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Section(Option<(Arc<Pack>, usize)>);
+/// Numbers that a section can be of.
+pub(crate) trait Packed: bytemuck::Pod {
+    const KIND: Kind;
+}
 
-impl Deref for Section {
-    type Target = [f32];
+impl Packed for f32 {
+    const KIND: Kind = Kind::F32;
+}
 
-    fn deref(&self) -> &[f32] {
-        match &self.0 {
+/// bf16, as its bits.
+impl Packed for u16 {
+    const KIND: Kind = Kind::U16;
+}
+
+/// Numbers of a pack; a clone is another handle to the same. The default is empty.
+#[derive(Clone, Debug)]
+pub(crate) struct Section<T = f32> {
+    place: Option<(Arc<Pack>, usize)>,
+    kind: PhantomData<T>,
+}
+
+impl<T> Default for Section<T> {
+    fn default() -> Self {
+        Self { place: None, kind: PhantomData }
+    }
+}
+
+impl<T: Packed> Deref for Section<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.place {
             Some((pack, index)) => bytemuck::cast_slice(pack.at(*index)),
             None => &[],
         }

@@ -42,7 +42,7 @@ fn check_sections(pack: &Arc<Pack>) {
     assert_eq!(pack.bytes("b").unwrap(), b"bytes");
     assert_eq!(pack.u16("c").unwrap(), [7; 100]);
     assert!(pack.f32("empty").unwrap().is_empty());
-    let long = pack.section("long").unwrap();
+    let long: Section = pack.section("long").unwrap();
     assert!(long.len() == 300_000 && long[299_999] == 299_999.0);
     for name in ["a", "long"] {
         assert_eq!(pack.f32(name).unwrap().as_ptr().addr() % 64, 0, "{name}");
@@ -69,12 +69,12 @@ fn a_pack_in_memory_looks_the_same() {
     let pack = Arc::new(Pack::in_memory(sections).unwrap());
     assert!(!pack.is_mapped() && pack.residency().is_none());
     check_sections(&pack);
-    assert!(Section::default().is_empty());
+    assert!(Section::<f32>::default().is_empty());
 }
 
 #[test]
 fn a_section_keeps_its_pack_alive() {
-    let section = Arc::new(Pack::in_memory(sections).unwrap()).section("a").unwrap();
+    let section: Section = Arc::new(Pack::in_memory(sections).unwrap()).section("a").unwrap();
     assert_eq!(*section.clone(), [1.0, 2.0, 3.0]);
 }
 

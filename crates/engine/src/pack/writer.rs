@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use twox_hash::XxHash3_64;
 
 use super::format::{self, ALIGN, CHUNK_BYTES, Entry, HEADER_BYTES, Kind, Table};
-use super::{Pack, Store};
+use super::{Pack, Packed, Store};
 use crate::Error;
 use crate::buffer::Buffer;
 
@@ -64,15 +64,21 @@ impl PackWriter {
         Ok(Self { entries: Vec::new(), sink: Sink::File(Box::new(sink)) })
     }
 
-    /// A section of floats, in the layout the kernels want.
+    /// A section of numbers, in the layout the kernels want.
+    pub(crate) fn numbers<T: Packed>(&mut self, name: &str, values: &[T]) -> Result<(), Error> {
+        self.section(name, T::KIND, bytemuck::cast_slice(values))
+    }
+
+    /// A section of floats.
+    #[cfg(test)]
     pub(crate) fn f32(&mut self, name: &str, values: &[f32]) -> Result<(), Error> {
-        self.section(name, Kind::F32, bytemuck::cast_slice(values))
+        self.numbers(name, values)
     }
 
     /// A section of 16 bit words, such as bf16.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for weights of other precisions"))]
+    #[cfg(test)]
     pub(crate) fn u16(&mut self, name: &str, values: &[u16]) -> Result<(), Error> {
-        self.section(name, Kind::U16, bytemuck::cast_slice(values))
+        self.numbers(name, values)
     }
 
     /// A section of bytes.
