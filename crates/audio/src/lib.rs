@@ -1,4 +1,5 @@
-//! Sound on its way out: chunks joined without clicks or dead air, then turned into bytes.
+//! Sound on its way out: chunks joined without clicks or dead air, then turned into bytes at the
+//! rate and in the format that the listener wants.
 //!
 //! Everything here is mono `f32` at [`SAMPLE_RATE_HZ`], nominally within ±1; what lies outside is
 //! bent back by [`level::limit`] and never wraps. The samples come from the engine through
@@ -8,24 +9,33 @@
 //! ```
 //! use koe_audio::{Encoder, Format};
 //! let mut bytes = Vec::new();
-//! let mut encoder = Format::Wav.encoder();
+//! let mut encoder = Format::Wav.encoder(24_000)?;
 //! encoder.encode(&[0.0, 0.5, -0.5], &mut bytes);
 //! encoder.finish(&mut bytes);
 //! assert_eq!(&bytes[..4], b"RIFF");
 //! assert_eq!(bytes.len(), koe_audio::wav::HEADER_BYTES + 3 * 2);
+//! # Ok::<(), koe_audio::UnsupportedRate>(())
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod aac;
+mod crc;
+pub mod flac;
 pub mod format;
 pub mod join;
 pub mod level;
+pub mod mp3;
+mod ogg;
+pub mod opus;
 pub mod pcm;
+pub mod resample;
 pub mod wav;
 
 pub use format::{Encoder, Format};
 pub use join::{Joiner, Placed};
+pub use resample::UnsupportedRate;
 
-/// Samples a second of all sound in koe; Kokoro-82M knows no other rate.
+/// Samples a second of all sound in koe until it is encoded; Kokoro-82M knows no other rate.
 pub const SAMPLE_RATE_HZ: u32 = 24_000;
 
 /// The number of samples that lasts as long as `duration`, rounded to the nearest.

@@ -1,12 +1,10 @@
 //! RIFF WAVE, 16-bit mono.
 //!
 //! A WAV file opens with its own length, which a stream does not know. So the encoder writes
-//! `0xFFFFFFFF`, which players read as "until the end", and [`set_sizes`] puts the true numbers in
-//! where the output is a file. There is no trailer: some players would play it as sound.
+//! `0xFFFFFFFF`, which players read as "until the end", and [`Encoder::opening`] has the true
+//! numbers where the output is a file. There is no trailer: some players would play it as sound.
 
-use std::io::{self, Seek, SeekFrom, Write};
-
-use crate::{Encoder, SAMPLE_RATE_HZ, pcm::PcmEncoder};
+use crate::{Encoder, pcm::PcmEncoder};
 
 /// The length of the header that comes before the samples.
 pub const HEADER_BYTES: usize = 44;
@@ -14,34 +12,48 @@ pub const HEADER_BYTES: usize = 44;
 /// What stands for a length that is not known, or too long for the 32 bits it has.
 const UNKNOWN: u32 = u32::MAX;
 
-/// Encodes as WAV with unknown length; see [`set_sizes`].
-#[derive(Clone, Copy, Debug, Default)]
+/// Encodes as WAV with unknown length; see [`Encoder::opening`].
+#[derive(Clone, Copy, Debug)]
 pub struct WavEncoder {
+    rate_hz: u32,
+    data_bytes: u64,
     started: bool,
 }
 
 impl Encoder for WavEncoder {
     fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) {
         self.start(out);
+        let start = out.len();
         PcmEncoder.encode(samples, out);
+        self.data_bytes += (out.len() - start) as u64;
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.start(out);
     }
+
+    fn opening(&self) -> Option<Vec<u8>> {
+        Some(header(self.rate_hz, Some(self.data_bytes)).to_vec())
+    }
 }
 
 impl WavEncoder {
+    /// For sound at that rate.
+    pub fn new(rate_hz: u32) -> Self {
+        Self { rate_hz, data_bytes: 0, started: false }
+    }
+
     fn start(&mut self, out: &mut Vec<u8>) {
         if !self.started {
             self.started = true;
-            out.extend_from_slice(&header(None));
+            out.extend_from_slice(&header(self.rate_hz, None));
         }
     }
 }
 
-/// The header of a file with so many bytes of samples, or of a stream of unknown length.
-pub fn header(data_bytes: Option<u64>) -> [u8; HEADER_BYTES] {
+/// The header of a file with so many bytes of samples, or of a stream of unknown length. Past 4 GiB
+/// (a day of sound) the sizes stay unknown.
+pub fn header(rate_hz: u32, data_bytes: Option<u64>) -> [u8; HEADER_BYTES] {
     const BLOCK_BYTES: u16 = 2;
     let [riff_size, data_size] = sizes(data_bytes);
     let mut header = [0; HEADER_BYTES];
@@ -57,27 +69,13 @@ pub fn header(data_bytes: Option<u64>) -> [u8; HEADER_BYTES] {
     put(&16_u32.to_le_bytes()); // length of the format description
     put(&1_u16.to_le_bytes()); // integer samples
     put(&1_u16.to_le_bytes()); // channels
-    put(&SAMPLE_RATE_HZ.to_le_bytes());
-    put(&(SAMPLE_RATE_HZ * u32::from(BLOCK_BYTES)).to_le_bytes());
+    put(&rate_hz.to_le_bytes());
+    put(&(rate_hz * u32::from(BLOCK_BYTES)).to_le_bytes());
     put(&BLOCK_BYTES.to_le_bytes());
     put(&16_u16.to_le_bytes()); // bits of a sample
     put(b"data");
     put(&data_size.to_le_bytes());
     header
-}
-
-/// Writes the true sizes into the header at the start of `file`, which holds nothing but what a
-/// [`WavEncoder`] made, and leaves the position at the end. Past 4 GiB (a day of sound) the sizes
-/// stay unknown.
-pub fn set_sizes(file: &mut (impl Write + Seek)) -> io::Result<()> {
-    let end = file.seek(SeekFrom::End(0))?;
-    let [riff_size, data_size] = sizes(Some(end.saturating_sub(HEADER_BYTES as u64)));
-    file.seek(SeekFrom::Start(4))?;
-    file.write_all(&riff_size.to_le_bytes())?;
-    file.seek(SeekFrom::Start(40))?;
-    file.write_all(&data_size.to_le_bytes())?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(())
 }
 
 /// The two lengths in the header: of all that follows the first one, and of the samples.
@@ -93,7 +91,6 @@ fn sizes(data_bytes: Option<u64>) -> [u32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Cursor;
 
     fn u32_at(bytes: &[u8], at: usize) -> u32 {
         u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
@@ -102,24 +99,21 @@ mod tests {
     #[test]
     fn a_file_tells_its_length_and_a_stream_does_not() {
         let mut bytes = Vec::new();
-        let mut encoder = WavEncoder::default();
+        let mut encoder = WavEncoder::new(24_000);
         encoder.encode(&[0.1; 5], &mut bytes);
         encoder.finish(&mut bytes);
         assert_eq!((u32_at(&bytes, 4), u32_at(&bytes, 40)), (UNKNOWN, UNKNOWN));
-
-        let mut file = Cursor::new(bytes.clone());
-        set_sizes(&mut file).unwrap();
-        let file = file.into_inner();
-        assert_eq!((u32_at(&file, 4), u32_at(&file, 40)), (36 + 10, 10));
-        assert_eq!(file[..HEADER_BYTES], header(Some(10)));
-        assert_eq!(file[HEADER_BYTES..], bytes[HEADER_BYTES..]);
+        let opening = encoder.opening().unwrap();
+        assert_eq!(opening.len(), HEADER_BYTES);
+        assert_eq!((u32_at(&opening, 4), u32_at(&opening, 40)), (36 + 10, 10));
+        assert_eq!((u32_at(&opening, 24), u32_at(&opening, 28)), (24_000, 48_000));
     }
 
     #[test]
     fn no_sound_still_makes_a_whole_header() {
         let mut bytes = Vec::new();
-        WavEncoder::default().finish(&mut bytes);
-        assert_eq!(bytes, header(None));
+        WavEncoder::new(8000).finish(&mut bytes);
+        assert_eq!(bytes, header(8000, None));
     }
 
     #[test]

@@ -175,10 +175,19 @@ pub struct Opened {
 
 /// Opens what was chosen.
 pub fn open(choice: &Choice, cache: &Path) -> Result<Opened, Error> {
-    let model = match &choice.model {
+    cast(choice, &open_model(&choice.model, cache)?)
+}
+
+/// Opens a model.
+pub fn open_model(which: &Which, cache: &Path) -> Result<Model, Error> {
+    Ok(match which {
         Which::Builtin => Model::builtin()?,
         Which::Kokoro(folder) | Which::Folder(folder) => Model::open(folder, cache)?,
-    };
+    })
+}
+
+/// Finds the chosen voice in the chosen model, which is open already.
+pub fn cast(choice: &Choice, model: &Model) -> Result<Opened, Error> {
     let known = model.voices();
     let has = |name: &str| known.iter().any(|known| known == name);
     let default;
@@ -224,7 +233,7 @@ pub fn open(choice: &Choice, cache: &Path) -> Result<Opened, Error> {
     };
     let dialect = parts.first().and_then(|(name, _)| voices::dialect(name));
     let names = parts.into_iter().map(|(name, _)| name).collect();
-    Ok(Opened { model, voice, gain, dialect, names })
+    Ok(Opened { model: model.clone(), voice, gain, dialect, names })
 }
 
 /// The folder of Kokoro-82M, if it is here: where the environment says, where `koe pull` puts it,

@@ -14,6 +14,7 @@ mod player;
 mod progress;
 mod pull;
 mod say;
+mod serve;
 mod source;
 mod voices;
 
@@ -41,6 +42,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve speech over HTTP, as OpenAI and Kokoro-FastAPI do
+    #[command(after_long_help = SERVE_HELP)]
+    Serve(serve::ServeArgs),
     /// Speak text to the loudspeaker, a file or a pipe
     #[command(after_long_help = SAY_HELP)]
     Say(SayArgs),
@@ -87,10 +91,12 @@ struct TextArgs {
 struct SayArgs {
     #[command(flatten)]
     text: TextArgs,
-    /// Write to a file (.wav, .pcm or .raw), or to standard output with `-`; default is to play
+    /// Write to a file (.wav, .mp3, .opus, .ogg, .aac, .flac, .pcm or .raw), or to standard output
+    /// with `-`; default is to play
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
-    /// The format, where the file's name does not tell [wav, pcm]; standard output has pcm
+    /// The format, where the file's name does not tell [wav, mp3, opus, aac, flac, pcm];
+    /// standard output has pcm
     #[arg(long, value_name = "FORMAT", value_parser = format)]
     format: Option<koe_audio::Format>,
     /// A voice, or a mix as af_bella(2)+af_sky(1); see `koe voices`
@@ -227,7 +233,7 @@ Examples:
   koe say \"Good morning.\"
   koe say -v bm_george -s 1.2 \"Mind the gap.\"
   koe say -v \"af_bella(2)+af_sky(1)\" \"Two parts Bella, one part Sky.\"
-  koe say -f book.txt -o book.wav --timings book.srt
+  koe say -f book.txt -o book.mp3 --timings book.srt
   koe say -o - \"To a pipe.\" | aplay -f S16_LE -r 24000 -c 1
   tail -f notes.log | koe say --lines
   koe say \"Wait. [pause:1.5s] Now. Say [tomato](/təmˈɑːtQ/).\"
@@ -237,6 +243,16 @@ Standard output carries raw signed 16-bit little-endian samples, mono, 24,000 a 
 unless --format says otherwise. A file appears under its name only when it is complete.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 model or voice not installed, 130 interrupted.";
+
+const SERVE_HELP: &str = "\
+Examples:
+  koe serve                                 then open http://127.0.0.1:8880
+  koe serve --host 0.0.0.0 --api-key-file keys.txt
+  curl http://127.0.0.1:8880/v1/audio/speech -H 'Content-Type: application/json' \\
+       -d '{\"input\": \"Good morning.\", \"voice\": \"alloy\"}' -o morning.mp3
+
+Clients of OpenAI's speech endpoint use it with the base URL http://127.0.0.1:8880/v1.
+The page at / shows what the server does; /docs lists all that it answers.";
 
 const PHONEMIZE_HELP: &str = "\
 Examples:
@@ -313,6 +329,7 @@ fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
     };
     match command {
         Command::Say(args) => say::run(args, checked?),
+        Command::Serve(args) => serve::run(args, checked?),
         Command::Voices(args) => voices::run(&args, checked?),
         Command::Phonemize(args) => phonemize::run(args),
         Command::Doctor(args) => doctor::run(&args, config),

@@ -21,6 +21,8 @@ pub struct Config {
     pub model_dir: Option<PathBuf>,
     /// `KOKORO_VOICE`: what `--voice` takes.
     pub voice: Option<String>,
+    /// `KOKORO_API_KEYS`: who may ask `koe serve`, with commas between.
+    pub api_keys: Option<String>,
     /// `KOKORO_THREADS`: threads that compute.
     pub threads: Option<NonZeroUsize>,
     /// `KOKORO_ISA`: the instruction set to compute with, instead of the best.
@@ -45,6 +47,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KOKORO_MODEL", "like --model: kokoro-82m, builtin or a folder"),
     ("KOKORO_MODEL_DIR", "the folder of Kokoro-82M, if not in the Hugging Face cache"),
     ("KOKORO_VOICE", "like --voice"),
+    ("KOKORO_API_KEYS", "keys that koe serve accepts, with commas between"),
     ("KOKORO_THREADS", "like --threads"),
     ("KOKORO_ISA", "instruction set: scalar, avx2, avx512, neon (default: the best)"),
     ("KOKORO_CACHE_DIR", "where packed weights are kept (default: ~/.cache/koe)"),
@@ -100,6 +103,7 @@ impl Config {
             model: text("KOKORO_MODEL", &mut problems),
             model_dir: path("KOKORO_MODEL_DIR"),
             voice: text("KOKORO_VOICE", &mut problems),
+            api_keys: text("KOKORO_API_KEYS", &mut problems),
             threads,
             isa,
             cache: path("KOKORO_CACHE_DIR").unwrap_or_else(|| user_cache.join("koe")),

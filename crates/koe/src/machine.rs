@@ -26,6 +26,26 @@ pub fn memory_bytes(root: &Path) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// The memory of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessMemory {
+    /// In use now.
+    pub resident_bytes: u64,
+    /// The most that ever was.
+    pub peak_bytes: u64,
+}
+
+/// What the system says of this process's memory.
+pub fn process_memory(root: &Path) -> Option<ProcessMemory> {
+    let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
+    let field = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim_start_matches(':').split_whitespace().next()?.parse().ok()?;
+        Some(kib * 1024)
+    };
+    Some(ProcessMemory { resident_bytes: field("VmRSS")?, peak_bytes: field("VmHWM")? })
+}
+
 /// The tightest memory limit of the cgroups that this process is in; none where there is none.
 pub fn memory_limit_bytes(root: &Path) -> Option<u64> {
     let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
@@ -109,10 +129,19 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_process_is_read_in_bytes() {
+        let status = "Name:\tkoe\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        let root = root(&[("proc/self/status", status)]);
+        let expected = ProcessMemory { resident_bytes: 1 << 20, peak_bytes: 2 << 20 };
+        assert_eq!(process_memory(root.path()), Some(expected));
+    }
+
+    #[test]
     fn what_the_system_does_not_tell_is_none() {
         let empty = root(&[]);
         assert_eq!(processor(empty.path()), None);
         assert_eq!(memory_bytes(empty.path()), None);
+        assert_eq!(process_memory(empty.path()), None);
         assert_eq!(memory_limit_bytes(empty.path()), None);
     }
 }

@@ -167,6 +167,14 @@ pub struct Spoken {
     pub words: Vec<TimedWord>,
 }
 
+impl Spoken {
+    /// The caller's text at `span`, as far as it is within the chunk.
+    pub fn text_of(&self, span: &Range<usize>) -> &str {
+        let within = |at: usize| at.saturating_sub(self.span.start);
+        self.text.get(within(span.start)..within(span.end)).unwrap_or_default()
+    }
+}
+
 /// When a word sounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedWord {

@@ -81,7 +81,7 @@ impl Timings {
     }
 
     fn word(&mut self, spoken: &Spoken, word: &TimedWord, out: &mut String) {
-        let text = serde_json::Value::from(text_of(spoken, &word.span));
+        let text = serde_json::Value::from(spoken.text_of(&word.span));
         out.push_str(if self.n == 0 { "\n" } else { ",\n" });
         out.push_str(&format!(
             "  {{\"word\": {text}, \"start_time\": {:.6}, \"end_time\": {:.6}, \
@@ -108,11 +108,6 @@ impl Timings {
     }
 }
 
-fn text_of<'a>(spoken: &'a Spoken, span: &std::ops::Range<usize>) -> &'a str {
-    let within = |at: usize| at.saturating_sub(spoken.span.start);
-    spoken.text.get(within(span.start)..within(span.end)).unwrap_or_default()
-}
-
 struct Cue {
     /// In samples.
     start: u64,
@@ -133,10 +128,11 @@ fn cues(spoken: &Spoken) -> Vec<Cue> {
             Some(next) => next.span.start,
             None => spoken.span.end,
         };
-        let chars = |last: usize| text_of(spoken, &(start..end_after(last))).trim().chars().count();
+        let chars = |last: usize| spoken.text_of(&(start..end_after(last))).trim().chars().count();
         let mut last = first;
         while last + 1 < words.len() && chars(last + 1) <= CUE_CHARS {
-            let ends_sentence = text_of(spoken, &(start..end_after(last)))
+            let ends_sentence = spoken
+                .text_of(&(start..end_after(last)))
                 .trim_end()
                 .trim_end_matches(['"', '\'', ')', '”', '’'])
                 .ends_with(['.', '!', '?', '…']);
@@ -146,7 +142,7 @@ fn cues(spoken: &Spoken) -> Vec<Cue> {
             }
             last += 1;
         }
-        let text = text_of(spoken, &(start..end_after(last)));
+        let text = spoken.text_of(&(start..end_after(last)));
         cues.push(Cue {
             start: words[first].samples.start,
             end: words[last].samples.end,

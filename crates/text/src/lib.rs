@@ -183,6 +183,21 @@ impl Pieces<'_> {
     }
 }
 
+/// How many bytes of a text that is still arriving can be spoken already: its sentences but the
+/// last, which may go on.
+///
+/// ```
+/// assert_eq!(koe_text::whole_sentences("Dr. Who went. Then he ca"), "Dr. Who went. ".len());
+/// assert_eq!(koe_text::whole_sentences("Then he came."), 0);
+/// ```
+pub fn whole_sentences(text: &str) -> usize {
+    let last = segments(text).last();
+    last.map_or(0, |last| match last {
+        Segment::Sentence(sentence) => sentence.span.start,
+        Segment::Pause(pause) => pause.span.start,
+    })
+}
+
 /// The phonemes of the whole of `text` at once. Pauses asked for in markup are left out.
 pub fn phonemize(text: &str, dialect: Dialect, lexicon: &UserLexicon) -> Phonemes {
     let mut all = Phonemes::default();

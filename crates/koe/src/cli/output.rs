@@ -5,10 +5,10 @@
 //! regular file (a device, a named pipe) is written to directly.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use koe_audio::{Encoder, Format, wav};
+use koe_audio::{Encoder, Format, SAMPLE_RATE_HZ};
 
 use super::Failure;
 
@@ -109,7 +109,6 @@ fn temporary_beside(target: &Path) -> io::Result<(PathBuf, File)> {
 /// A sound file being made.
 pub(super) struct SoundFile {
     out: OutFile,
-    format: Format,
     encoder: Box<dyn Encoder>,
     bytes: Vec<u8>,
 }
@@ -117,7 +116,12 @@ pub(super) struct SoundFile {
 impl SoundFile {
     pub(super) fn create(path: &Path, format: Format) -> Result<Self, Failure> {
         let out = OutFile::create(path)?;
-        Ok(Self { out, format, encoder: format.encoder(), bytes: Vec::new() })
+        let encoder = match out.is_regular() {
+            true => format.file_encoder(SAMPLE_RATE_HZ),
+            false => format.encoder(SAMPLE_RATE_HZ),
+        };
+        let encoder = encoder.map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self { out, encoder, bytes: Vec::new() })
     }
 
     pub(super) fn write(&mut self, samples: &[f32]) -> Result<(), Failure> {
@@ -131,9 +135,12 @@ impl SoundFile {
         self.bytes.clear();
         self.encoder.finish(&mut self.bytes);
         self.out.write(&self.bytes)?;
-        if self.format == Format::Wav && self.out.is_regular() {
-            wav::set_sizes(&mut self.out.file)
-                .map_err(|error| cannot_write(&self.out.name, error))?;
+        if let Some(opening) = self.encoder.opening()
+            && self.out.is_regular()
+        {
+            let file = &mut self.out.file;
+            let written = file.rewind().and_then(|()| file.write_all(&opening));
+            written.map_err(|error| cannot_write(&self.out.name, error))?;
         }
         Ok(self.out)
     }
@@ -147,8 +154,10 @@ pub(super) struct Stdout {
 }
 
 impl Stdout {
-    pub(super) fn new(format: Format) -> Self {
-        Self { out: io::stdout().lock(), encoder: format.encoder(), bytes: Vec::new() }
+    pub(super) fn new(format: Format) -> Result<Self, Failure> {
+        let encoder = format.encoder(SAMPLE_RATE_HZ);
+        let encoder = encoder.map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self { out: io::stdout().lock(), encoder, bytes: Vec::new() })
     }
 
     pub(super) fn write(&mut self, samples: &[f32]) -> Result<(), Failure> {

@@ -159,7 +159,8 @@ fn target(output: Option<&Path>, format: Option<Format>) -> Result<Target, Failu
         (None, None) => Format::Wav,
         (None, Some(extension)) => Format::of_extension(extension).ok_or_else(|| {
             Failure::usage(format!(
-                "cannot write .{extension} files; use .wav, .pcm or .raw, or say --format wav"
+                "cannot write .{extension} files; use .wav, .mp3, .opus, .aac, .flac or .pcm, or say \
+                 --format wav"
             ))
         })?,
     };
@@ -210,7 +211,7 @@ impl Sink {
     fn open(target: &Target, config: &Config) -> Result<Self, Failure> {
         Ok(match target {
             Target::Play => Self::Player(Player::start(&config.path)?),
-            Target::Stdout(format) => Self::Stdout(Stdout::new(*format)),
+            Target::Stdout(format) => Self::Stdout(Stdout::new(*format)?),
             Target::File(path, format) => Self::File(SoundFile::create(path, *format)?),
         })
     }
@@ -312,8 +313,9 @@ mod tests {
         assert_eq!(file("a.wav", None).unwrap(), wav("a.wav"));
         assert_eq!(file("a.RAW", None).unwrap(), Target::File("a.RAW".into(), Format::Pcm));
         assert_eq!(file("a", None).unwrap(), wav("a"));
+        assert_eq!(file("a.ogg", None).unwrap(), Target::File("a.ogg".into(), Format::Opus));
         assert_eq!(file("a.mp3", Some(Format::Wav)).unwrap(), wav("a.mp3"));
-        assert!(file("a.mp3", None).is_err());
+        assert!(file("a.xyz", None).is_err());
         assert_eq!(target(None, None).unwrap(), Target::Play);
         assert!(target(None, Some(Format::Wav)).is_err());
     }

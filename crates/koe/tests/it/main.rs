@@ -11,5 +11,6 @@ mod models;
 mod outputs;
 mod playing;
 mod refusals;
+mod serving;
 mod signals;
 mod speech;

@@ -25,6 +25,37 @@ fn standard_output_carries_the_samples_of_the_file() {
 }
 
 #[test]
+fn every_format_is_written_and_a_file_tells_more_than_a_pipe_can() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["say", TEXT, "-o", "a.wav"]).ok();
+    let n_samples = Wav::open(&sandbox.path("a.wav")).data.len() as u64 / 2;
+    let made = |format: &str| {
+        let name = format!("a.{format}");
+        sandbox.run(&["say", TEXT, "-o", &name]).ok();
+        let piped = sandbox.run(&["say", TEXT, "-o", "-", "--format", format]).ok().0.stdout;
+        (sandbox.read(&name), piped)
+    };
+    // Neither of these has a place for its length at the start.
+    let (file, piped) = made("opus");
+    assert!(file == piped && file.starts_with(b"OggS"));
+    let (file, piped) = made("aac");
+    assert!(file == piped && file.starts_with(&[0xff, 0xf1]));
+    // A pipe has the frames; a file tells in one more how many they are and where sound begins.
+    let (file, piped) = made("mp3");
+    assert!(file.ends_with(&piped) && file.len() > piped.len());
+    assert!(file[..64].windows(4).any(|four| four == b"Info"));
+    assert!(!piped[..64].windows(4).any(|four| four == b"Info"));
+    // The length is the last 36 bits before the checksum in the description of the stream.
+    let (file, piped) = made("flac");
+    let length = |flac: &[u8]| {
+        assert!(flac.starts_with(b"fLaC"));
+        u64::from_be_bytes(flac[18..26].try_into().unwrap()) & 0xf_ffff_ffff
+    };
+    assert_eq!((length(&file), length(&piped)), (n_samples, 0));
+    assert!(file[26..] == piped[26..]);
+}
+
+#[test]
 fn sound_comes_before_the_text_has_ended() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.koe(&["say", "--lines", "-o", "-"]);

@@ -18,7 +18,7 @@ fn wrong_arguments_end_with_two_and_say_what_is_wrong() {
         (&["say", "hi", "-f", "t.txt"], "cannot be used with"),
         (&["say", "hi", "-o", "a.ogg2"], "cannot write .ogg2 files"),
         (&["say", "hi", "--format", "wav"], "--format needs -o"),
-        (&["say", "hi", "--format", "mp9", "-o", "a"], "must be one of wav, pcm"),
+        (&["say", "hi", "--format", "mp9", "-o", "a"], "must be one of wav, mp3"),
         (&["say", "hi", "-o", "a.wav", "--timings", "a.txt"], ".json, .srt or .vtt"),
         (&["say", "hi", "-o", "a.json", "--format", "wav", "--timings", "a.json"], "same file"),
         (&["say", "hi", "-o", "a.wav", "-v", "af_hart"], "did you mean af_heart?"),

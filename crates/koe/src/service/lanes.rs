@@ -1,0 +1,254 @@
+//! Who computes next: a few lanes, each with the sessions of one synthesis, lent chunk by chunk.
+//!
+//! Every chunk of every request asks for a lane and says when its sound is due: the first chunk at
+//! the moment the request came, a later one when the listener will have heard all that came before.
+//! The most urgent asker is served first. So first sounds go before sounds that are only being made
+//! ahead, two streams take turns, and none can starve, because whoever waits becomes the most urgent
+//! in the end. Nothing is locked while a lane computes.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use koe_engine::{Cancel, Isa, Model, Session};
+
+/// The lanes of this process; clones are handles to the same.
+#[derive(Clone)]
+pub struct Lanes(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    /// A lane came free, or someone's wish to wait ended.
+    changed: Condvar,
+    make: Make,
+    n_lanes: usize,
+}
+
+/// How sessions are made.
+#[derive(Clone, Copy, Debug)]
+struct Make {
+    threads: usize,
+    isa: Isa,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Lane>,
+    /// Who waits, the most urgent first: when due, then who came first.
+    waiting: BTreeSet<(Instant, u64)>,
+    next_ticket: u64,
+}
+
+/// The sessions that compute in turn on one share of the processor, one for every model in use.
+#[derive(Default)]
+struct Lane {
+    sessions: Vec<(usize, Session)>,
+}
+
+/// Why no lane was lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The asker was cancelled.
+    Cancelled,
+    /// None came free in time.
+    TooLate,
+}
+
+impl Lanes {
+    /// So many lanes, whose sessions work with `threads` threads each.
+    pub fn new(n_lanes: usize, threads: usize, isa: Isa) -> Self {
+        let n_lanes = n_lanes.max(1);
+        let free = (0..n_lanes).map(|_| Lane::default()).collect();
+        let state = Mutex::new(State { free, ..State::default() });
+        let make = Make { threads, isa };
+        Self(Arc::new(Inner { state, changed: Condvar::new(), make, n_lanes }))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.n_lanes
+    }
+
+    /// Threads of each.
+    pub fn threads(&self) -> usize {
+        self.0.make.threads
+    }
+
+    /// How many chunks wait for a lane.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// How many lanes compute now.
+    pub fn busy(&self) -> usize {
+        self.0.n_lanes - self.state().free.len()
+    }
+
+    /// Waits for a lane until `give_up`, if there is such a time. `due` is when the sound is needed.
+    pub fn borrow(
+        &self,
+        due: Instant,
+        give_up: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<Lease, Refused> {
+        let mut state = self.state();
+        let place = (due, state.next_ticket);
+        state.next_ticket += 1;
+        state.waiting.insert(place);
+        let outcome = loop {
+            if cancel.is_cancelled() {
+                break Err(Refused::Cancelled);
+            }
+            if state.waiting.first() == Some(&place)
+                && let Some(lane) = state.free.pop()
+            {
+                break Ok(Lease { lanes: self.clone(), lane: Some(lane) });
+            }
+            state = match give_up {
+                None => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(give_up) => {
+                    let left = give_up.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break Err(Refused::TooLate);
+                    }
+                    let waited = self.0.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        };
+        state.waiting.remove(&place);
+        drop(state);
+        // The next in line may have a free lane to take.
+        self.0.changed.notify_all();
+        outcome
+    }
+
+    /// Has everyone who waits look again whether they were cancelled.
+    pub fn wake(&self) {
+        // Under the lock, so that nobody misses it between looking and waiting.
+        let _state = self.state();
+        self.0.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A lane on loan; dropping it gives it back.
+pub struct Lease {
+    lanes: Lanes,
+    lane: Option<Lane>,
+}
+
+impl Lease {
+    /// The lane's session for the model that callers know under `key`.
+    pub fn session(&mut self, key: usize, model: &Model) -> &mut Session {
+        let Make { threads, isa } = self.lanes.0.make;
+        let sessions = &mut self.lane.get_or_insert_default().sessions;
+        let at = match sessions.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                sessions.push((key, Session::with_isa(model, threads, isa)));
+                sessions.len() - 1
+            }
+        };
+        &mut sessions[at].1
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut lane = self.lane.take().unwrap_or_default();
+        if std::thread::panicking() {
+            // Whatever state the panic left its sessions in, nobody shall compute with them.
+            lane.sessions.clear();
+        }
+        self.lanes.state().free.push(lane);
+        self.lanes.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn lanes(n: usize) -> Lanes {
+        Lanes::new(n, 1, Isa::Scalar)
+    }
+
+    fn wait_until_waiting(lanes: &Lanes, n: usize) {
+        while lanes.waiting() < n {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_most_urgent_goes_first_and_equals_in_the_order_they_came() {
+        let lanes = lanes(1);
+        let now = Instant::now();
+        let held = lanes.borrow(now, None, &Cancel::new()).unwrap();
+        let (sender, order) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for (i, due) in [30, 10, 20, 10].into_iter().enumerate() {
+                let (lanes, sender) = (lanes.clone(), sender.clone());
+                scope.spawn(move || {
+                    let due = now + Duration::from_secs(due);
+                    let lease = lanes.borrow(due, None, &Cancel::new()).unwrap();
+                    sender.send(i).unwrap();
+                    drop(lease);
+                });
+                wait_until_waiting(&held.lanes, i + 1);
+            }
+            drop(held);
+        });
+        drop(sender);
+        assert_eq!(order.iter().collect::<Vec<_>>(), [1, 3, 2, 0]);
+    }
+
+    #[test]
+    fn the_cancelled_stop_waiting_and_the_patient_are_still_served() {
+        let lanes = lanes(1);
+        let held = lanes.borrow(Instant::now(), None, &Cancel::new()).unwrap();
+        let cancel = Cancel::new();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| lanes.borrow(Instant::now(), None, &cancel).err());
+            wait_until_waiting(&lanes, 1);
+            let second = scope.spawn(|| lanes.borrow(Instant::now(), None, &Cancel::new()).err());
+            wait_until_waiting(&lanes, 2);
+            cancel.cancel();
+            lanes.wake();
+            assert_eq!(first.join().unwrap(), Some(Refused::Cancelled));
+            drop(held);
+            assert_eq!(second.join().unwrap(), None);
+        });
+        assert_eq!((lanes.waiting(), lanes.busy()), (0, 0));
+    }
+
+    #[test]
+    fn who_waits_too_long_is_told() {
+        let lanes = lanes(1);
+        let _held = lanes.borrow(Instant::now(), None, &Cancel::new()).unwrap();
+        let late = lanes.borrow(Instant::now(), Some(Instant::now()), &Cancel::new());
+        assert_eq!(late.err(), Some(Refused::TooLate));
+        assert_eq!(lanes.waiting(), 0);
+    }
+
+    #[test]
+    fn a_panic_costs_the_sessions_but_not_the_lane() {
+        let lanes = lanes(1);
+        let model = Model::builtin().unwrap();
+        let inner = lanes.clone();
+        let panicked = std::thread::spawn(move || {
+            let mut lease = inner.borrow(Instant::now(), None, &Cancel::new()).unwrap();
+            lease.session(0, &model);
+            panic!("as the test wants");
+        });
+        assert!(panicked.join().is_err());
+        let lease = lanes.borrow(Instant::now(), None, &Cancel::new()).unwrap();
+        assert!(lease.lane.as_ref().unwrap().sessions.is_empty());
+    }
+}
