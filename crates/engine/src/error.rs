@@ -91,7 +91,7 @@ pub enum Error {
         found: &'static str,
     },
 
-    /// A tensor holds a number that is infinite or none at all.
+    /// A tensor holds a number that is infinite, too large to compute with, or none at all.
     #[error("{file}: tensor {name} holds {value} at index {index}, the file is damaged")]
     NotFinite {
         /// The checkpoint.

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, open_regular};
 use crate::native::Network;
 use crate::pack::{Fingerprint, Key, Opened, Pack};
 use crate::weights::{Loader, layout};
@@ -198,7 +198,7 @@ impl Model {
 fn read_config(path: &Path) -> Result<Vec<u8>, Error> {
     const MAX_BYTES: u64 = 1 << 20;
     let mut json = Vec::new();
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let (file, _) = open_regular(path)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(Error::io("read", path))?;
     if json.len() as u64 > MAX_BYTES {
         return Err(Error::Config(format!("{} is larger than 1 MiB", path.display())));

@@ -4,11 +4,12 @@
 //! kokoro-onnx's `voices-v1.0.bin`; goes to [`Request::style`](crate::Request::style). It does not
 //! know where voices are kept nor how they are called.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, open_regular};
 
 /// Numbers in a style row: 128 acoustic ones, then 128 prosodic ones.
 pub const STYLE_DIM: usize = 256;
@@ -24,18 +25,15 @@ pub struct Voice(Arc<[f32]>);
 impl Voice {
     /// Reads the file of one voice: PyTorch's `.pt`, or raw little-endian f32 numbers.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let meta = path.metadata().map_err(Error::io("read", path))?;
-        let file = path.display().to_string();
-        if meta.len() > MAX_FILE_BYTES {
-            return Err(Error::Limit {
-                file,
-                what: "size of a voice",
-                found: meta.len(),
-                limit: MAX_FILE_BYTES,
-            });
+        let (file, found) = open_regular(path)?;
+        let name = path.display().to_string();
+        if found > MAX_FILE_BYTES {
+            let (what, limit) = ("size of a voice", MAX_FILE_BYTES);
+            return Err(Error::Limit { file: name, what, found, limit });
         }
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        Self::from_bytes(&file, &bytes)
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        Self::from_bytes(&name, &bytes)
     }
 
     /// Reads what [`Voice::open`] reads from memory; `file` stands for it in messages.

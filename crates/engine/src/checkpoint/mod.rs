@@ -24,7 +24,11 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use source::Source;
+pub(crate) use source::open_regular;
 
+/// The square of a larger number is beyond f32, and what is computed from it no number. Those of
+/// honest checkpoints are below a thousand.
+const MAX_MAGNITUDE: f32 = 1e18;
 /// The largest compressed member that is unpacked: 27 times a voice of Kokoro.
 const MAX_INFLATED_BYTES: u64 = 16 << 20;
 /// The weights of a checkpoint folder, the first that is there.
@@ -94,7 +98,8 @@ impl Checkpoint {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The tensor as contiguous row-major f32; it must have this shape, and hold finite numbers.
+    /// The tensor as contiguous row-major f32; it must have this shape, and hold finite numbers no
+    /// larger than [`MAX_MAGNITUDE`].
     ///
     /// If there is no `x.weight` but the two halves of weight norm, `x.weight_g` and `x.weight_v`
     /// or `x.parametrizations.weight.original0` and `…1`, this is `g · v / |v|` with the norm taken
@@ -120,7 +125,7 @@ impl Checkpoint {
         }
         let g = self.read_tensor(&g_name, g, &g_shape)?;
         fold_weight_norm(&mut weight, &g);
-        self.finite(&name, weight)
+        self.finite(&format!("{name} (made of {g_name} and {v_name})"), weight)
     }
 
     /// The one tensor of a file that holds nothing else, such as a voice.
@@ -165,7 +170,8 @@ impl Checkpoint {
     }
 
     fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, Error> {
-        match values.iter().position(|value| !value.is_finite()) {
+        let is_sound = |value: &f32| value.abs() <= MAX_MAGNITUDE;
+        match values.iter().position(|value| !is_sound(value)) {
             None => Ok(values),
             Some(index) => Err(Error::NotFinite {
                 file: self.file.clone(),

@@ -5,13 +5,27 @@
 //! size of the file before memory is taken for it.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::Problem;
 use crate::Error;
+
+/// Opens a regular file; its length in bytes comes with it. Anything else is refused: a pipe or a
+/// device has no length to check against, and may never end, or never even open.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), Error> {
+    let regular = |meta: Metadata| match meta.is_file() {
+        true => Ok(meta.len()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    };
+    path.metadata().and_then(regular).map_err(Error::io("read", path))?;
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    // It may be another one by now.
+    let len = file.metadata().and_then(regular).map_err(Error::io("read", path))?;
+    Ok((file, len))
+}
 
 pub(super) struct Source {
     bytes: Bytes,
@@ -25,14 +39,8 @@ enum Bytes {
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let meta = file.metadata().map_err(Error::io("read", path))?;
-        if !meta.is_file() {
-            // A fifo or a device has no length to check against, and may never end.
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(Error::Io { action: "read", path: path.to_owned(), source });
-        }
-        Ok(Self { len: meta.len(), bytes: Bytes::File(Mutex::new(file)) })
+        let (file, len) = open_regular(path)?;
+        Ok(Self { len, bytes: Bytes::File(Mutex::new(file)) })
     }
 
     pub(super) fn memory(bytes: impl Into<Cow<'static, [u8]>>) -> Self {

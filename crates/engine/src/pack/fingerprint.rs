@@ -21,6 +21,7 @@ use twox_hash::XxHash3_64;
 
 use super::format::{CHUNK_BYTES, threads_for};
 use crate::Error;
+use crate::checkpoint::open_regular;
 
 /// Coarser than the time stamps of any usual file system (FAT: 2 seconds).
 const SETTLED: Duration = Duration::from_secs(3);
@@ -62,7 +63,7 @@ impl Fingerprint {
 
     /// Reads the whole file, on a few threads.
     fn of_content(path: &Path) -> Result<Self, Error> {
-        let n_bytes = path.metadata().map_err(Error::io("read", path))?.len();
+        let (_, n_bytes) = open_regular(path)?;
         let n_chunks = n_bytes.div_ceil(CHUNK_BYTES as u64);
         let n_chunks = usize::try_from(n_chunks).unwrap_or(usize::MAX);
         let next = AtomicUsize::new(0);

@@ -47,6 +47,22 @@ fn kokoro_is_found_where_the_environment_or_other_tools_keep_it_and_needs_no_not
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let sandbox = Sandbox::new();
+    for file in ["config.json", "model.safetensors", "voices/my_voice.bin"] {
+        let folder = model(&sandbox, "m", &[("af_slt", "my_voice")]);
+        let path = folder.join(file);
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        // Hangs if the file is opened before it is looked at.
+        let ended = sandbox.run(&["say", "hi", "-m", "m", "-o", "a.wav"]);
+        ended.fails(1, "cannot read ").fails(1, &format!("m/{file}: not a regular file"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[test]
 fn a_folder_speaks_with_its_own_voices() {
     let sandbox = Sandbox::new();
     model(&sandbox, "m", &[("af_slt", "my_voice"), ("am_rms", "other")]);
