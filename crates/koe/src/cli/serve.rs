@@ -92,7 +92,8 @@ pub(super) fn run(args: ServeArgs, config: &Config) -> Result<(), Failure> {
     }
     for origin in &args.cors_origin {
         if origin != "*" && !origin.starts_with("http://") && !origin.starts_with("https://") {
-            let message = format!("--cors-origin {origin:?} is not like https://example.org, nor *");
+            let message =
+                format!("--cors-origin {origin:?} is not like https://example.org, nor *");
             return Err(Failure::usage(message));
         }
     }

@@ -105,8 +105,18 @@ fn is_open(method: &Method, path: &str) -> bool {
         return true;
     }
     let reads = method == Method::GET || method == Method::HEAD;
-    let exact = ["/", "/v1", "/v1/", "/audio/models", "/audio/voices", "/v1/audio/models",
-        "/v1/audio/voices", "/health", "/openapi.json", "/docs"];
+    let exact = [
+        "/",
+        "/v1",
+        "/v1/",
+        "/audio/models",
+        "/audio/voices",
+        "/v1/audio/models",
+        "/v1/audio/voices",
+        "/health",
+        "/openapi.json",
+        "/docs",
+    ];
     reads && (exact.contains(&path) || path.starts_with("/health/") || path.starts_with("/page/"))
 }
 
@@ -118,7 +128,8 @@ fn is_work(method: &Method, path: &str) -> bool {
 /// The key in a request: `Authorization: Bearer`, `x-api-key`, or, where a browser can set no
 /// header, the WebSocket subprotocol `koe-key.KEY`.
 fn key_of(headers: &HeaderMap) -> Option<&str> {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let text =
+        |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
     let bearer = text(header::AUTHORIZATION.as_str()).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())

@@ -246,10 +246,11 @@ async fn combine(
     // Whatever is wrong with it is told now, not when it speaks.
     library.cast(None, Some(&mix))?;
     if let Some(name) = &name {
-        let parsed = Mix::parse(&mix).map_err(|message| ApiError::param("voice", "invalid_value", message))?;
-        library.name_mix(name, parsed).map_err(|error| {
-            ApiError::param("name", "invalid_value", error.to_string())
-        })?;
+        let parsed = Mix::parse(&mix)
+            .map_err(|message| ApiError::param("voice", "invalid_value", message))?;
+        library
+            .name_mix(name, parsed)
+            .map_err(|error| ApiError::param("name", "invalid_value", error.to_string()))?;
     }
     let id = name.unwrap_or_else(|| mix.clone());
     Ok(axum::Json(CombineReply { name: id.clone(), id, mix }))

@@ -278,11 +278,9 @@ impl SpeechEvent {
         Some(match part {
             Part::Bytes(bytes) => Self::Delta { audio: BASE64.encode(bytes) },
             Part::Said(said) if timestamps => Self::Words { words: words(&said).collect() },
-            Part::Note { kind, chars, .. } if timestamps => Self::Note {
-                kind: note_name(kind),
-                char_start: chars.start,
-                char_end: chars.end,
-            },
+            Part::Note { kind, chars, .. } if timestamps => {
+                Self::Note { kind: note_name(kind), char_start: chars.start, char_end: chars.end }
+            }
             Part::Said(_) | Part::Note { .. } | Part::Opening(_) => return None,
             Part::Done(Ok(summary)) => Self::Done { usage: Usage::of(&summary) },
             Part::Done(Err(failure)) => Self::Error { error: ApiError::from(failure).detail },

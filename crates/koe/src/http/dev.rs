@@ -143,8 +143,10 @@ async fn dialogue(
         ready.push((cast, text));
     }
     if chars > app.options.max_chars {
-        let message =
-            format!("the turns have {chars} characters, at most {} are allowed", app.options.max_chars);
+        let message = format!(
+            "the turns have {chars} characters, at most {} are allowed",
+            app.options.max_chars
+        );
         return Err(ApiError::param("turns", "input_too_long", message));
     }
     let admission = app.service.admit()?;

@@ -44,11 +44,7 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let kind = match status {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
@@ -85,10 +81,8 @@ impl IntoResponse for ApiError {
         if self.retry {
             // Short on purpose: some clients sleep however long they are told to.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            headers.insert(
-                HeaderName::from_static("retry-after-ms"),
-                HeaderValue::from_static("500"),
-            );
+            headers
+                .insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from_static("500"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -65,8 +65,7 @@ async fn read(body: body::Body, most: usize) -> Result<Vec<u8>, ApiError> {
         }
     }
     if length > most {
-        let message =
-            format!("the request has more than {most} bytes; send the text in parts");
+        let message = format!("the request has more than {most} bytes; send the text in parts");
         return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
     }
     Ok(bytes)

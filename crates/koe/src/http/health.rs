@@ -54,9 +54,16 @@ fn reply(app: &App) -> (StatusCode, HealthReply) {
     let (model_ready, progress, message, proof) = match state {
         service::State::Ready(proof) => {
             (status, code) = ("ready", StatusCode::OK);
-            (true, 100, "ready: a sentence was spoken through the path that requests take".into(), Some(proof))
+            (
+                true,
+                100,
+                "ready: a sentence was spoken through the path that requests take".into(),
+                Some(proof),
+            )
         }
-        service::State::Starting(None) => (false, 50, "the first sentence is being spoken".into(), None),
+        service::State::Starting(None) => {
+            (false, 50, "the first sentence is being spoken".into(), None)
+        }
         service::State::Starting(Some(problem)) => {
             (false, 50, format!("the first sentence failed and is tried again: {problem}"), None)
         }

@@ -102,7 +102,8 @@ async fn here() -> &'static str {
 }
 
 async fn not_found(request: Request) -> ApiError {
-    let message = format!("there is nothing at {}; see /docs", request::shown(request.uri().path()));
+    let message =
+        format!("there is nothing at {}; see /docs", request::shown(request.uri().path()));
     ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 

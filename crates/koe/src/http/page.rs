@@ -112,8 +112,10 @@ mod tests {
             for (at, _) in content.match_indices("://") {
                 let around = &content[content.floor_char_boundary(at.saturating_sub(40))
                     ..content.ceil_char_boundary((at + 30).min(content.len()))];
-                let is_name = around.contains("www.w3.org") || around.contains("${")
-                    || around.contains("huggingface.co") || around.contains("localhost");
+                let is_name = around.contains("www.w3.org")
+                    || around.contains("${")
+                    || around.contains("huggingface.co")
+                    || around.contains("localhost");
                 assert!(is_name, "{name}: …{around}…");
             }
         }

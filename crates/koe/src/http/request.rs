@@ -194,14 +194,15 @@ impl SpeechRequest {
             let message = "server-sent events carry sound; ask for them with return_timestamps";
             return Err(wrong("response_format", message.to_owned()));
         }
-        let number = |param: &str, value: Option<f64>, range: std::ops::RangeInclusive<f64>, usual| {
-            let value = value.unwrap_or(usual);
-            if range.contains(&value) {
-                return Ok(value);
-            }
-            let (from, to) = (range.start(), range.end());
-            Err(wrong(param, format!("{param} must be from {from} to {to}, not {value}")))
-        };
+        let number =
+            |param: &str, value: Option<f64>, range: std::ops::RangeInclusive<f64>, usual| {
+                let value = value.unwrap_or(usual);
+                if range.contains(&value) {
+                    return Ok(value);
+                }
+                let (from, to) = (range.start(), range.end());
+                Err(wrong(param, format!("{param} must be from {from} to {to}, not {value}")))
+            };
         let speeds = f64::from(*SPEEDS.start())..=f64::from(*SPEEDS.end());
         let speed = number("speed", self.speed, speeds, 1.0)? as f32;
         let volume = number("volume_multiplier", self.volume_multiplier, 0.0..=10.0, 1.0)? as f32;
@@ -339,7 +340,10 @@ pub(super) fn dialect(code: Option<&str>) -> Result<Option<Dialect>, ApiError> {
         _ => Err(ApiError::param(
             "lang_code",
             "unsupported_language",
-            format!("koe reads American (a, en-us) and British English (b, en-gb), not {:?}", shown(code)),
+            format!(
+                "koe reads American (a, en-us) and British English (b, en-gb), not {:?}",
+                shown(code)
+            ),
         )),
     }
 }

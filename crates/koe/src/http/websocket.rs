@@ -6,13 +6,13 @@
 //! the same connection. The server's messages are those of server-sent events.
 
 use std::collections::VecDeque;
-use std::sync::mpsc as std_mpsc;
 use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -60,7 +60,8 @@ async fn upgrade(
 
 /// Browsers let any page connect anywhere and only say whose page it is.
 fn is_same_site(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    let text =
+        |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
     let Some(origin) = text(header::ORIGIN) else { return true };
     let host = origin.split_once("://").map(|(_, host)| host);
     host.is_some() && host == text(header::HOST)
@@ -296,7 +297,8 @@ impl Connection {
         let admission = self.app.service.admit()?;
         self.app.service.ready().await;
         let (sender, receiver) = std_mpsc::channel();
-        let feed = Sentences { texts: receiver, buffer: String::new(), start: 0, ready: VecDeque::new() };
+        let feed =
+            Sentences { texts: receiver, buffer: String::new(), start: 0, ready: VecDeque::new() };
         let mut turn = checked.turn_of(&self.app, cast, Box::new(feed))?;
         turn.settings.live = true;
         let order = checked.order(vec![turn], Duration::ZERO, arrived)?;
@@ -351,7 +353,11 @@ fn info(session: &SessionUpdate) -> SessionInfo<'_> {
     let speech = &session.speech;
     SessionInfo {
         voice: speech.voice.as_ref().map(|voice| &*voice.0),
-        response_format: speech.response_format.as_deref().or(speech.format.as_deref()).unwrap_or("pcm"),
+        response_format: speech
+            .response_format
+            .as_deref()
+            .or(speech.format.as_deref())
+            .unwrap_or("pcm"),
         sample_rate: speech.sample_rate.unwrap_or(koe_audio::SAMPLE_RATE_HZ),
         speed: speech.speed.unwrap_or(1.0),
         binary: session.binary,

@@ -230,8 +230,7 @@ impl Outlet {
                 match self.shop.runtime.block_on(sending) {
                     Ok(()) => true,
                     Err(error) => {
-                        self.stalled =
-                            matches!(error, mpsc::error::SendTimeoutError::Timeout(_));
+                        self.stalled = matches!(error, mpsc::error::SendTimeoutError::Timeout(_));
                         false
                     }
                 }
@@ -265,20 +264,9 @@ fn fill(mut outlet: Outlet, order: Order) {
     let _ = outlet.send(Part::Done(outcome));
 }
 
-fn speak(
-    outlet: &mut Outlet,
-    order: Order,
-    late: &Arc<AtomicBool>,
-) -> Result<Summary, Failure> {
+fn speak(outlet: &mut Outlet, order: Order, late: &Arc<AtomicBool>) -> Result<Summary, Failure> {
     let Order { turns, between, encoder, lead, trail, volume, arrived } = order;
-    let mut desk = Desk {
-        outlet,
-        encoder,
-        volume,
-        arrived,
-        position: 0,
-        first_sound: None,
-    };
+    let mut desk = Desk { outlet, encoder, volume, arrived, position: 0, first_sound: None };
     let mut total = Summary::default();
     desk.silence(lead)?;
     for (i, turn) in turns.into_iter().enumerate() {
@@ -336,7 +324,10 @@ impl Desk<'_> {
         let mut speaker = Borrower {
             shop: self.outlet.shop.clone(),
             cast,
-            give_up: self.first_sound.is_none().then(|| self.arrived + self.outlet.shop.patience.queue),
+            give_up: self
+                .first_sound
+                .is_none()
+                .then(|| self.arrived + self.outlet.shop.patience.queue),
             arrived: self.arrived,
             due: due.clone(),
             late: late.clone(),
@@ -498,9 +489,8 @@ impl Offsets {
     fn char(&mut self, byte: usize) -> usize {
         let byte = byte.saturating_sub(self.start).min(self.text.len());
         let (known_byte, known_char) = self.known;
-        let between = |range: Range<usize>| {
-            self.text.get(range).map_or(0, |between| between.chars().count())
-        };
+        let between =
+            |range: Range<usize>| self.text.get(range).map_or(0, |between| between.chars().count());
         let char = if byte >= known_byte {
             known_char + between(known_byte..byte)
         } else {

@@ -115,7 +115,8 @@ impl Library {
             None => self.default_voice.clone(),
             Some(voice) => Some(self.mix(voice)?),
         };
-        let wish = Wish { model: model.map(str::to_owned).or_else(|| self.asked.clone()), voice: mix };
+        let wish =
+            Wish { model: model.map(str::to_owned).or_else(|| self.asked.clone()), voice: mix };
         let chosen = match choice::choose(&wish, self.kokoro.as_deref()) {
             Ok(chosen) => chosen,
             // Whatever was asked for at the start, the built-in voices are here too.

@@ -243,10 +243,8 @@ impl Service {
     async fn speak_once(&self, text: &str) -> Result<Duration, String> {
         let admission = self.admit_any().map_err(|busy| busy.to_string())?;
         let cast = self.library().cast(None, None).map_err(|error| error.to_string())?;
-        let settings = Settings {
-            dialect: cast.dialect.unwrap_or_default(),
-            ..Settings::default()
-        };
+        let settings =
+            Settings { dialect: cast.dialect.unwrap_or_default(), ..Settings::default() };
         let feed = Box::new(crate::feed::from_text(text.to_owned()));
         let arrived = Instant::now();
         let order = Order {

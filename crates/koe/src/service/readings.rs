@@ -21,7 +21,8 @@ use crate::pipeline::{Error, Summary};
 /// The bounds of the first-sound histogram, in seconds: those of OpenTelemetry's time to first
 /// token, and one more where speech is won or lost.
 pub const FIRST_AUDIO_BOUNDS: [f64; 17] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5,
+    10.0,
 ];
 const RTF_BOUNDS: [f64; 13] =
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0];

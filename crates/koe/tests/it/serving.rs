@@ -78,7 +78,8 @@ impl Server {
         if let Some(key) = self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
-        let mut answer = request.header("content-type", "application/json").send(body.to_string()).unwrap();
+        let mut answer =
+            request.header("content-type", "application/json").send(body.to_string()).unwrap();
         let headers = answer.headers().clone();
         let limit = 1 << 30;
         let bytes = answer.body_mut().with_config().limit(limit).read_to_vec().unwrap();
@@ -153,7 +154,8 @@ impl Answer {
     /// The events of a stream.
     fn events(&self) -> Vec<Value> {
         let text = String::from_utf8(self.bytes.clone()).unwrap();
-        let blocks = text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':'));
+        let blocks =
+            text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':'));
         let data = blocks.map(|block| block.strip_prefix("data: ").unwrap());
         data.map(|data| serde_json::from_str(data).unwrap()).collect()
     }
@@ -303,7 +305,10 @@ fn a_mistake_is_a_400_that_names_its_field() {
         let error = &answer.json()["error"];
         assert_eq!(answer.status, status, "{body} gave {error}");
         let found = error["param"].as_str().unwrap_or_default();
-        assert!(found == param || param == "voice.id" && found.starts_with("voice"), "{body}: {error}");
+        assert!(
+            found == param || param == "voice.id" && found.starts_with("voice"),
+            "{body}: {error}"
+        );
         assert_eq!(error["type"], "invalid_request_error");
         assert!(error["message"].as_str().is_some_and(|message| message.len() > 8));
     }
@@ -314,7 +319,8 @@ fn a_mistake_is_a_400_that_names_its_field() {
 
     let agent = Server::agent();
     let raw = |content_type: &str, body: &str| {
-        let request = agent.post(server.url("/v1/audio/speech")).header("content-type", content_type);
+        let request =
+            agent.post(server.url("/v1/audio/speech")).header("content-type", content_type);
         let mut answer = request.send(body).unwrap();
         let body = answer.body_mut().read_to_string().unwrap();
         let error: Value = serde_json::from_str(&body).unwrap();
@@ -323,7 +329,10 @@ fn a_mistake_is_a_400_that_names_its_field() {
     assert_eq!(raw("text/plain", "{}"), (415, "unsupported_media_type".to_owned()));
     assert_eq!(raw("application/json", "{"), (400, "invalid_json".to_owned()));
     assert_eq!(raw("application/json", &"[".repeat(10_000)).0, 400);
-    assert_eq!(raw("application/json", &" ".repeat(1 << 20)), (413, "request_too_large".to_owned()));
+    assert_eq!(
+        raw("application/json", &" ".repeat(1 << 20)),
+        (413, "request_too_large".to_owned())
+    );
     assert_eq!(server.get("/nowhere").0, 404);
     assert_eq!(server.get("/v1/audio/speech").0, 405);
 }
@@ -494,7 +503,10 @@ fn a_socket_speaks_sentence_by_sentence_and_can_be_interrupted() {
         match event["type"].as_str().unwrap() {
             "speech.audio.words" => {
                 for word in event["words"].as_array().unwrap() {
-                    heard.push((word["word"].as_str().unwrap().to_owned(), word["char_start"].clone()));
+                    heard.push((
+                        word["word"].as_str().unwrap().to_owned(),
+                        word["char_start"].clone(),
+                    ));
                 }
             }
             "speech.audio.delta" => {}
@@ -506,10 +518,9 @@ fn a_socket_speaks_sentence_by_sentence_and_can_be_interrupted() {
 
     // Another utterance on the same connection, cut off while it is spoken.
     let text = "On and on it goes. ".repeat(500);
-    for message in [
-        json!({"type": "input_text.append", "text": text}),
-        json!({"type": "input_text.flush"}),
-    ] {
+    for message in
+        [json!({"type": "input_text.append", "text": text}), json!({"type": "input_text.flush"})]
+    {
         socket.send(tungstenite::Message::text(message.to_string())).unwrap();
     }
     let mut kind = String::new();
