@@ -18,7 +18,7 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// Takes over the signals. Until [`Interrupt::on_signal`] says what to do, the first is only
-    /// remembered.
+    /// remembered; that must not be for long.
     pub(super) fn install() -> Result<Self, Failure> {
         let interrupt = Self::default();
         let handler = interrupt.clone();
@@ -35,8 +35,18 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Calls `stop` on the first signal, at once if that has come already; the caller then ends by
-    /// itself.
+    /// Ends the process on the first signal, at once if that has come already, after calling
+    /// `clean`. For the time in which nothing looks whether there was a signal, as while a model is
+    /// opened.
+    pub(super) fn exit_on_signal(&self, clean: impl Fn() + Send + 'static) {
+        self.on_signal(move || {
+            clean();
+            std::process::exit(Exit::Interrupted as i32);
+        });
+    }
+
+    /// Calls `stop` on the first signal, at once if that has come already, instead of what was
+    /// called for before; the caller then ends by itself.
     pub(super) fn on_signal(&self, stop: impl Fn() + Send + 'static) {
         let mut place = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
         if self.happened() {

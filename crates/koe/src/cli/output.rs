@@ -1,7 +1,8 @@
 //! Files that appear only when they are complete, and standard output.
 //!
 //! A regular file is written beside its place under a name of its own and renamed at the end, so
-//! that a failure leaves nothing half made and never harms what was there before. What is no
+//! that a failure leaves nothing half made and never harms what was there before. What a process
+//! leaves that is killed outright is removed by the next that writes the same file. What is no
 //! regular file (a device, a named pipe) is written to directly.
 
 use std::fs::{self, File, OpenOptions};
@@ -25,6 +26,10 @@ impl OutFile {
     /// Begins a file that will be at `path`.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let cannot = |error| cannot_write(path, error);
+        let named = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if named.is_empty() || !path.as_os_str().as_encoded_bytes().ends_with(named) {
+            return Err(cannot_write(path, "that is the name of a folder"));
+        }
         let existing = fs::metadata(path).ok();
         if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(Failure::failed(format!(
@@ -36,10 +41,10 @@ impl OutFile {
             let file = OpenOptions::new().write(true).open(path).map_err(cannot)?;
             return Ok(Self { name: path.to_owned(), file, moves: None });
         }
-        // Through a link to the file itself, which stays where it is.
+        // Through a link to the file itself, even if that is yet to be; the link stays.
         let target = match &existing {
             Some(_) => fs::canonicalize(path).map_err(cannot)?,
-            None => path.to_owned(),
+            None => follow(path).map_err(cannot)?,
         };
         if existing.as_ref().is_some_and(|meta| meta.permissions().readonly()) {
             return Err(cannot_write(path, "it is read-only"));
@@ -60,6 +65,11 @@ impl OutFile {
             let _ = fs::remove_file(&temporary);
             cannot_write(&self.name, error)
         })
+    }
+
+    /// Where it is until it is complete; none if it is written directly.
+    pub(super) fn temporary(&self) -> Option<&Path> {
+        self.moves.as_ref().map(|(temporary, _)| &**temporary)
     }
 
     /// The file itself, for what writes to one.
@@ -89,21 +99,72 @@ fn cannot_write(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::failed(format!("cannot write {}: {error}", path.display()))
 }
 
+/// The path that a link which leads nowhere yet means in the end.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    let mut at = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = fs::read_link(&at) else { return Ok(at) };
+        at = at.parent().unwrap_or(Path::new("")).join(next);
+    }
+    Err(io::Error::other("the links go in a circle"))
+}
+
 /// A new file in the same folder, hence on the same disk, with a name that nobody uses.
+///
+/// It is locked while it is written. The system drops the lock of a process that dies, so those
+/// that can be locked belong to nobody and are removed.
 fn temporary_beside(target: &Path) -> io::Result<(PathBuf, File)> {
-    let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let mut start = std::ffi::OsString::from(".");
+    start.push(target.file_name().ok_or(io::ErrorKind::InvalidFilename)?);
+    start.push(".");
+    remove_stale(target, &start);
     for n in 0..100 {
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{}-{n}.part", std::process::id()));
+        let mut temporary = start.clone();
+        temporary.push(format!("{}-{n}{TEMPORARY}", std::process::id()));
         let path = target.with_file_name(temporary);
         match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
+            Ok(file) => {
+                // A disk that knows no locks has its leftovers kept. One that does may have had
+                // this file taken for one of them just before it was locked.
+                if file.lock().is_err() || path.exists() {
+                    return Ok((path, file));
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// How the names of incomplete files end.
+const TEMPORARY: &str = ".part";
+
+/// Removes what processes left beside `target` that died while they wrote it. That this fails is no
+/// reason not to write.
+fn remove_stale(target: &Path, start: &std::ffi::OsStr) {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let middle = name
+            .as_encoded_bytes()
+            .strip_prefix(start.as_encoded_bytes())
+            .and_then(|rest| rest.strip_suffix(TEMPORARY.as_bytes()));
+        let is_ours = middle.is_some_and(|middle| {
+            !middle.is_empty() && middle.iter().all(|&b| b.is_ascii_digit() || b == b'-')
+        });
+        // A pipe of such a name would be waited for.
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if let Ok(file) = OpenOptions::new().write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A sound file being made.
@@ -128,6 +189,11 @@ impl SoundFile {
         self.bytes.clear();
         self.encoder.encode(samples, &mut self.bytes);
         self.out.write(&self.bytes)
+    }
+
+    /// Where it is until it is complete.
+    pub(super) fn half_made(&self) -> Option<&Path> {
+        self.out.temporary()
     }
 
     /// Completes the file; it is in its place once [`OutFile::commit`] is called.
@@ -219,6 +285,63 @@ mod tests {
         out.write(b"new").unwrap();
         drop(out);
         assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let kept = ["..a.txt.1-0.part", ".a.txt.1-0.par", ".a.txt.x.part", ".b.txt.1-0.part"];
+        let stale = [".a.txt.1-0.part", ".a.txt.4194304-99.part"];
+        for name in kept.iter().chain(&stale) {
+            fs::write(path(name), "half").unwrap();
+        }
+        let other = OutFile::create(&path("a.txt")).unwrap();
+        let being_written = other.temporary().unwrap().to_owned();
+        let mut out = OutFile::create(&path("a.txt")).unwrap();
+        assert!(stale.iter().all(|name| !path(name).exists()), "{:?}", names(folder.path()));
+        assert!(being_written.exists());
+        out.write(b"new").unwrap();
+        out.commit().unwrap();
+        other.commit().unwrap();
+        let mut found = names(folder.path());
+        found.sort();
+        let mut expected = [&kept[..], &["a.txt"]].concat();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_name_of_a_folder_is_refused_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.wav/", "a.wav//", "a.wav/.", ".", ".."] {
+            let Err(failure) = OutFile::create(&folder.path().join(name)) else {
+                panic!("{name} is taken")
+            };
+            assert!(failure.message.unwrap().contains("folder"), "{name}");
+        }
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_nowhere_yet_is_written_through() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("there")).unwrap();
+        let (link, second) = (folder.path().join("link"), folder.path().join("there/second"));
+        symlink("there/second", &link).unwrap();
+        symlink("real", &second).unwrap();
+        let mut out = OutFile::create(&link).unwrap();
+        out.write(b"new").unwrap();
+        out.commit().unwrap();
+        for link in [&link, &second] {
+            assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+        }
+        assert_eq!(fs::read_to_string(folder.path().join("there/real")).unwrap(), "new");
+        let circle = folder.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        assert!(OutFile::create(&circle).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -98,6 +98,11 @@ impl Player {
             player.run(command.args(arguments).stdin(Stdio::piped()))?;
         }
         Ok(player)
+    }
+
+    /// The folder of the file that is to be played, for the player that needs one.
+    pub(super) fn half_made(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(_, _, folder)| folder.path())
     }
 
     fn run(&mut self, command: &mut Command) -> Result<(), Failure> {

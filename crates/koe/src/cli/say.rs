@@ -46,6 +46,18 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         (Some(path), Some(form)) => Some(TimingsFile::create(path, form)?),
         _ => None,
     };
+    let half_made: Vec<PathBuf> = sink
+        .half_made()
+        .into_iter()
+        .chain(timings.as_ref().and_then(TimingsFile::half_made))
+        .collect();
+    let process = sink.process();
+    interrupt.exit_on_signal(move || {
+        process.kill();
+        for path in &half_made {
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+        }
+    });
 
     let wish = Wish {
         model: args.model.or_else(|| config.model.clone()),
@@ -216,6 +228,15 @@ impl Sink {
         })
     }
 
+    /// What would be left if the process ended now.
+    fn half_made(&self) -> Option<PathBuf> {
+        match self {
+            Self::Player(player) => player.half_made().map(Path::to_owned),
+            Self::Stdout(_) => None,
+            Self::File(file) => file.half_made().map(Path::to_owned),
+        }
+    }
+
     fn process(&self) -> super::player::Process {
         match self {
             Self::Player(player) => player.process(),
@@ -254,6 +275,10 @@ impl TimingsFile {
         timings.start(&mut text);
         file.write(text.as_bytes())?;
         Ok(Self { file, timings, text })
+    }
+
+    fn half_made(&self) -> Option<PathBuf> {
+        self.file.temporary().map(Path::to_owned)
     }
 
     fn finish(mut self, summary: &Summary) -> Result<OutFile, Failure> {

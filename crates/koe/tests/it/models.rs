@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::sandbox::{Ended, Sandbox};
 
 /// Writes a model into a folder of the sandbox, with these voices.
-fn model(sandbox: &Sandbox, folder: &str, voices: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn model(sandbox: &Sandbox, folder: &str, voices: &[(&str, &str)]) -> PathBuf {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/assets/builtin");
     let copy = |from: &str, to: &str| {
         sandbox.write(&format!("{folder}/{to}"), std::fs::read(assets.join(from)).unwrap());

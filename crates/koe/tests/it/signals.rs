@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 
+use crate::models;
 use crate::sandbox::Sandbox;
 
 fn interrupt(child: &Child) {
@@ -31,6 +32,39 @@ fn an_interrupt_while_text_is_awaited_leaves_no_file() {
     assert_eq!(sandbox.read("a.wav"), b"old");
     assert_eq!(sandbox.names(), ["a.wav"]);
     drop(stdin);
+}
+
+#[test]
+fn one_interrupt_while_a_model_is_opened_ends_it_and_leaves_no_file() {
+    let sandbox = Sandbox::new();
+    models::model(&sandbox, "m", &[("am_rms", "am_rms")]);
+    let say = ["say", "hi", "-m", "m", "-o", "a.wav", "--timings", "a.srt"];
+    sandbox.run(&say).ok();
+    // Without its pack the model has to be packed again, for which the program awaits a lock.
+    let cache = sandbox.path(".cache/koe");
+    let entries = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = entries.collect();
+    let with_end = |end: &str| {
+        let is_it = |path: &&std::path::PathBuf| path.extension().is_some_and(|found| found == end);
+        files.iter().find(is_it).unwrap_or_else(|| panic!("no .{end} in {files:?}"))
+    };
+    std::fs::remove_file(with_end("pack")).unwrap();
+    let lock = std::fs::OpenOptions::new().write(true).open(with_end("lock")).unwrap();
+    lock.lock().unwrap();
+    for name in ["a.wav", "a.srt"] {
+        std::fs::write(sandbox.path(name), "old").unwrap();
+    }
+    let mut child = sandbox.koe(&say).stderr(Stdio::null()).spawn().unwrap();
+    // Both outputs are begun before the model is opened, and signals are handled before either.
+    while sandbox.names().len() < 5 {
+        assert!(child.try_wait().unwrap().is_none(), "it awaits the lock");
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    // Would never end while the lock is held.
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(sandbox.names(), ["a.srt", "a.wav", "m"]);
+    assert_eq!((sandbox.read("a.wav"), sandbox.read("a.srt")), (b"old".into(), b"old".into()));
 }
 
 #[test]
