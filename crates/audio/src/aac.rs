@@ -58,7 +58,7 @@ fn append(frame: &EncodedFrame<'_>, out: &mut Vec<u8>) -> syom::Result<()> {
     Ok(())
 }
 
-/// 80 kbit/s at 24 kHz: speech sounds the same from about 64 on, and the encoder is young.
+/// 80 kbit/s at 24 kHz: 64 is usual for speech, and the encoder is young.
 fn bit_rate_bps(rate_hz: u32) -> u32 {
     match rate_hz {
         0..=12_000 => 40_000,

@@ -3,14 +3,14 @@
 //! A stream opens with a description that has room for its length and the checksum of its sound.
 //! Both are zero, which stands for unknown; where the output is a file, [`Encoder::opening`] gives
 //! the description with the true length. Then come frames, each complete in itself. How one is
-//! predicted and written is in [`frame`].
+//! predicted and written is in `frame`.
 
 mod frame;
 mod predict;
 
 use crate::{Encoder, UnsupportedRate, level::to_s16, resample::RATES_HZ};
 
-/// Samples in a frame: 96 ms at 24 kHz. Twice as many save 1 % and come twice as late.
+/// Samples in a frame: 96 ms at 24 kHz, so that sound comes soon.
 const N_FRAME: usize = 2304;
 
 /// Encodes as FLAC.

@@ -106,9 +106,9 @@ impl Encoder for Mp3Encoder {
     }
 }
 
-/// About 4 bits a sample at 24 kHz, where Layer III has at most 160 kbit/s. Speech sounds the same
-/// from 64 on with the best encoders; this one keeps no reservoir of bits for the loud moments of
-/// a stream and so is given half as much again.
+/// 4 bits a sample at 24 kHz, where Layer III has at most 160 kbit/s. 64 is usual for speech with
+/// the best encoders; this one keeps no reservoir of bits for the loud moments of a stream, so it is
+/// given half as much again.
 fn bit_rate_kbps(rate_hz: u32) -> u32 {
     match rate_hz {
         0..=12_000 => 48,

@@ -81,71 +81,84 @@ fn number_as_utf8(number: u32, bits: &mut Bits) {
     }
 }
 
-/// The forms in which samples can be written.
-enum Form<'a> {
-    Constant,
-    Verbatim,
-    Fixed(&'a Coded),
-    Predicted(&'a Predictor, &'a Coded),
-}
-
 fn subframe(samples: &[i32], bits: &mut Bits) {
+    const CONSTANT: u32 = 0;
     const VERBATIM: u32 = 1;
-    const FIXED_BASE: u32 = 8;
-    const PREDICTED_BASE: u32 = 31;
-    let fixed: Vec<Coded> = FIXED
-        .iter()
-        .map(|weights| Predictor { weights: weights.to_vec(), shift: 0 })
-        .filter_map(|rule| Coded::new(samples, &rule, 0))
-        .collect();
-    let predicted: Vec<(Predictor, Coded)> = predict::predictors(samples)
-        .into_iter()
-        .filter_map(|predictor| {
-            let overhead = 4 + 5 + WEIGHT_BITS as usize * predictor.weights.len();
-            let coded = Coded::new(samples, &predictor, overhead)?;
-            Some((predictor, coded))
-        })
-        .collect();
-    let verbatim = (samples.len() * SAMPLE_BITS as usize, Form::Verbatim);
-    let constant = samples.iter().all(|sample| *sample == samples[0]);
-    let constant = constant.then_some((SAMPLE_BITS as usize, Form::Constant));
-    let fixed = fixed.iter().map(|coded| (coded.n_bits, Form::Fixed(coded)));
-    let predicted = predicted.iter().map(|(p, coded)| (coded.n_bits, Form::Predicted(p, coded)));
-    let forms = constant.into_iter().chain(fixed).chain(predicted).chain([verbatim]);
-    let Some((_, form)) = forms.min_by_key(|(n_bits, _)| *n_bits) else { return };
     // A zero, six bits of form, and that no bits are wasted.
-    let kind = |kind: u32, bits: &mut Bits| bits.put(kind << 1, 8);
-    match form {
-        Form::Constant => {
-            kind(0, bits);
-            bits.put_signed(samples[0], SAMPLE_BITS);
-        }
-        Form::Verbatim => {
-            kind(VERBATIM, bits);
-            samples.iter().for_each(|&sample| bits.put_signed(sample, SAMPLE_BITS));
-        }
-        Form::Fixed(coded) => {
-            let order = samples.len() - coded.folded.len();
-            kind(FIXED_BASE + order as u32, bits);
-            samples[..order].iter().for_each(|&sample| bits.put_signed(sample, SAMPLE_BITS));
-            coded.write(samples.len(), bits);
-        }
-        Form::Predicted(predictor, coded) => {
-            let order = predictor.weights.len();
-            kind(PREDICTED_BASE + order as u32, bits);
-            samples[..order].iter().for_each(|&sample| bits.put_signed(sample, SAMPLE_BITS));
-            bits.put(WEIGHT_BITS - 1, 4);
-            bits.put(predictor.shift, 5);
-            predictor.weights.iter().for_each(|&weight| bits.put_signed(weight, WEIGHT_BITS));
-            coded.write(samples.len(), bits);
-        }
+    let form = |form: u32, bits: &mut Bits| bits.put(form << 1, 8);
+    let n_verbatim = samples.len() * SAMPLE_BITS as usize;
+    if samples.iter().all(|sample| *sample == samples[0]) {
+        form(CONSTANT, bits);
+        bits.put_signed(samples[0], SAMPLE_BITS);
+    } else if let Some(coded) = coded(samples).filter(|coded| coded.n_bits < n_verbatim) {
+        form(coded.guess.form(), bits);
+        coded.write(samples, bits);
+    } else {
+        form(VERBATIM, bits);
+        samples.iter().for_each(|&sample| bits.put_signed(sample, SAMPLE_BITS));
     }
 }
 
-/// What a predictor is off by, and the cheapest way to write it.
-struct Coded {
+/// The samples by the predictor that suits them best. To try every way of writing with each would
+/// take five times as long for hardly a byte.
+fn coded(samples: &[i32]) -> Option<Coded> {
+    let rules = FIXED.iter().map(|weights| Predictor { weights: weights.to_vec(), shift: 0 });
+    let rules = rules.filter_map(|rule| Guess::new(samples, rule, true));
+    let ours = predict::predictors(samples);
+    let ours = ours.into_iter().filter_map(|predictor| Guess::new(samples, predictor, false));
+    let best = rules.chain(ours).min_by_key(|guess| guess.estimate)?;
+    Some(Coded::new(samples.len(), best))
+}
+
+/// A predictor and what it is off by.
+struct Guess {
+    predictor: Predictor,
+    /// One of the rules that every decoder knows.
+    fixed: bool,
     /// Sign in the lowest bit.
     folded: Vec<u32>,
+    /// About how many bits it would take to write.
+    estimate: u64,
+}
+
+impl Guess {
+    /// None if the predictor does not suit the samples at all.
+    fn new(samples: &[i32], predictor: Predictor, fixed: bool) -> Option<Self> {
+        if predictor.weights.len() >= samples.len() {
+            return None;
+        }
+        let residual = predictor.residual(samples)?;
+        let folded: Vec<u32> = residual.iter().map(|&x| (x << 1 ^ x >> 31) as u32).collect();
+        let (n, sum) = (folded.len() as u64, folded.iter().map(|&x| u64::from(x)).sum::<u64>());
+        // With the split that suits the mean.
+        let split = (sum / n).checked_ilog2().unwrap_or(0);
+        let mut guess = Self { predictor, fixed, folded, estimate: 0 };
+        guess.estimate = (sum >> split) + n * u64::from(split + 1) + guess.overhead() as u64;
+        Some(guess)
+    }
+
+    fn order(&self) -> usize {
+        self.predictor.weights.len()
+    }
+
+    /// The six bits that name it.
+    fn form(&self) -> u32 {
+        match self.fixed {
+            true => 8 + self.order() as u32,
+            false => 31 + self.order() as u32,
+        }
+    }
+
+    /// The bits of what comes before the residual: the first samples, and the weights.
+    fn overhead(&self) -> usize {
+        let weights = if self.fixed { 0 } else { 4 + 5 + WEIGHT_BITS as usize * self.order() };
+        self.order() * SAMPLE_BITS as usize + weights
+    }
+}
+
+/// The cheapest way to write a guess.
+struct Coded {
+    guess: Guess,
     split_power: u32,
     /// Of each part, how many low bits are written as they are.
     splits: Vec<u32>,
@@ -154,42 +167,43 @@ struct Coded {
 }
 
 impl Coded {
-    /// None if the predictor does not suit the samples at all.
-    fn new(samples: &[i32], predictor: &Predictor, overhead: usize) -> Option<Self> {
-        let order = predictor.weights.len();
-        if order >= samples.len() {
-            return None;
-        }
-        let residual = predictor.residual(samples)?;
-        let folded: Vec<u32> = residual.iter().map(|&x| (x << 1 ^ x >> 31) as u32).collect();
+    fn new(n_samples: usize, guess: Guess) -> Self {
         // Parts are of one length, of which the first begins `order` samples late.
-        let power = (0..=MAX_SPLIT_POWER).rev().find(|power| {
-            samples.len().is_multiple_of(1 << power) && samples.len() >> power > order
-        })?;
-        let mut costs = costs(&folded, samples.len() >> power, order);
-        let mut best: Option<(usize, Vec<u32>, u32)> = None;
-        for power in (0..=power).rev() {
+        let fits = |power: &u32| {
+            n_samples.is_multiple_of(1 << power) && n_samples >> power > guess.order()
+        };
+        let finest = (0..=MAX_SPLIT_POWER).rev().find(fits).unwrap_or(0);
+        let mut costs = costs(&guess.folded, n_samples >> finest, guess.order());
+        let (mut n_least, mut splits, mut split_power) = (usize::MAX, Vec::new(), finest);
+        for power in (0..=finest).rev() {
             let chosen: Vec<(usize, u32)> = costs.iter().map(cheapest).collect();
             let n_bits = chosen.iter().map(|(n_bits, _)| 4 + n_bits).sum();
-            if best.as_ref().is_none_or(|best| n_bits < best.0) {
-                best = Some((n_bits, chosen.iter().map(|(_, split)| *split).collect(), power));
+            if n_bits < n_least {
+                n_least = n_bits;
+                splits = chosen.iter().map(|(_, split)| *split).collect();
+                split_power = power;
             }
             costs = costs
                 .chunks(2)
                 .map(|pair| std::array::from_fn(|i| pair.iter().map(|costs| costs[i]).sum()))
                 .collect();
         }
-        let (n_bits, splits, split_power) = best?;
-        let n_bits = n_bits + 2 + 4 + overhead + order * SAMPLE_BITS as usize;
-        Some(Self { folded, split_power, splits, n_bits })
+        Self { split_power, splits, n_bits: guess.overhead() + 2 + 4 + n_least, guess }
     }
 
-    fn write(&self, n_samples: usize, bits: &mut Bits) {
+    fn write(&self, samples: &[i32], bits: &mut Bits) {
+        let Guess { predictor, fixed, folded, .. } = &self.guess;
+        let order = self.guess.order();
+        samples[..order].iter().for_each(|&sample| bits.put_signed(sample, SAMPLE_BITS));
+        if !fixed {
+            bits.put(WEIGHT_BITS - 1, 4);
+            bits.put(predictor.shift, 5);
+            predictor.weights.iter().for_each(|&weight| bits.put_signed(weight, WEIGHT_BITS));
+        }
         bits.put(0, 2); // splits of four bits
         bits.put(self.split_power, 4);
-        let n_part = n_samples >> self.split_power;
-        let mut rest = &self.folded[..];
-        let mut take = n_part - (n_samples - self.folded.len());
+        let n_part = samples.len() >> self.split_power;
+        let (mut rest, mut take) = (&folded[..], n_part - order);
         for &split in &self.splits {
             bits.put(split, 4);
             let (part, after) = rest.split_at(take);
