@@ -74,7 +74,7 @@ fn is_same_site(headers: &HeaderMap, allowed: &[String]) -> bool {
 enum ClientMessage {
     /// How the next utterance is to be spoken.
     #[serde(rename = "session.update")]
-    Update { session: SessionUpdate },
+    Update { session: Box<SessionUpdate> },
     #[serde(rename = "input_text.append")]
     Append { text: String },
     #[serde(rename = "input_text.flush")]
@@ -215,7 +215,7 @@ impl Connection {
 
     async fn message(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         let outcome = match extract::parse(bytes) {
-            Ok(ClientMessage::Update { session }) => self.update(session).await?,
+            Ok(ClientMessage::Update { session }) => self.update(*session).await?,
             Ok(ClientMessage::Append { text }) => self.append(text).await,
             Ok(ClientMessage::Flush) => {
                 self.feed(Text::Flush);

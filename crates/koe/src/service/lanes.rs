@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn lanes(n: usize) -> Lanes {
-        Lanes::new(n, 1, Isa::Scalar)
+        Lanes::new(n, 1, Isa::detect())
     }
 
     fn wait_until_waiting(lanes: &Lanes, n: usize) {
