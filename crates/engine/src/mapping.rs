@@ -6,7 +6,7 @@
 //! system ends the process with SIGBUS: packs have mode 0600 in a folder of mode 0700, so that only
 //! the user can.
 
-#![expect(unsafe_code, reason = "mapping a file and asking for its resident pages are unsafe")]
+#![expect(unsafe_code, reason = "mapping a file and what is asked of its pages are unsafe")]
 
 use std::fs::File;
 use std::io;
@@ -48,6 +48,17 @@ impl Mapping {
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn resident_bytes(&self) -> Option<usize> {
         None
+    }
+
+    /// Takes all pages out of this process; each comes back when it is used, from the system's
+    /// cache of the file unless memory is so short that the system dropped it there too.
+    pub(crate) fn let_go(&self) {
+        // SAFETY: The range is the whole of a read-only mapping of a file. Its pages are never
+        // written to, so what comes back is what was there, also for those who read meanwhile.
+        #[cfg(unix)]
+        unsafe {
+            libc::madvise(self.0.as_ptr().cast_mut().cast(), self.0.len(), libc::MADV_DONTNEED);
+        }
     }
 
     /// Asks the system to read what left memory; returns at once.

@@ -116,6 +116,10 @@ impl Model {
         &self.0.network
     }
 
+    pub(crate) fn pack(&self) -> &Pack {
+        &self.0.pack
+    }
+
     /// Sentences for the user about how the weights were come by, such as that the cache cannot
     /// be written.
     pub fn warnings(&self) -> &[String] {

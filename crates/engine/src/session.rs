@@ -35,6 +35,9 @@ pub struct Speech<'a> {
 /// More threads than this would find no work: a layer is cut into fewer pieces.
 pub const MAX_THREADS: usize = 64;
 
+/// About ten seconds of sound, whose buffers take a hundred megabytes.
+const LONG_TOKENS: usize = 180;
+
 /// The scratch of one synthesis and the threads that work on it. Sessions of one model share its
 /// weights; each speaks one thing at a time.
 pub struct Session {
@@ -123,8 +126,10 @@ impl Session {
     ) -> Result<(), Error> {
         self.check(request)?;
         let Self { model, isa, threads, scratch } = self;
-        let mut cx = Context { isa: *isa, threads, cancel, probe, profile };
         let Request { tokens, style, speed, .. } = *request;
+        let long = tokens.len() >= LONG_TOKENS;
+        let weights = model.pack();
+        let mut cx = Context { isa: *isa, threads, cancel, weights, long, probe, profile };
         model.network().speak(&mut cx, &Input { tokens, style, speed, excitation }, scratch)
     }
 

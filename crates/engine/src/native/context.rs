@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use koe_kernels::Isa;
 
+use crate::pack::Pack;
 use crate::profile::{Profile, Work};
 use crate::threads::Threads;
 use crate::{Cancel, Error};
@@ -17,6 +18,9 @@ pub(crate) struct Context<'a, 'p> {
     pub(crate) isa: Isa,
     pub(crate) threads: &'a mut Threads,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) weights: &'a Pack,
+    /// Whether the text is so long that buffers need more memory than weights.
+    pub(crate) long: bool,
     /// For comparison with the reference; a normal synthesis has none.
     pub(crate) probe: Option<Probe<'p>>,
     /// Where the time of layers is kept, if anybody asked.
@@ -38,6 +42,14 @@ impl Context<'_, '_> {
     pub(crate) fn record(&mut self, started: Option<Instant>, name: &str, work: Work) {
         if let (Some(profile), Some(started)) = (&mut self.profile, started) {
             profile.add(name, started, work);
+        }
+    }
+
+    /// Called after each part of the network: in a long synthesis its weights leave memory until
+    /// the next needs them, so that buffers and weights are not there both.
+    pub(crate) fn let_go(&self) {
+        if self.long {
+            self.weights.let_go();
         }
     }
 

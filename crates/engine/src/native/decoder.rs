@@ -78,6 +78,7 @@ impl Decoder {
         for block in &self.decode {
             join(&[(x, width), (bypass, self.bypass.n), (f0, 1), (energy, 1)], joined);
             let y = if block.rows_out(n) == n { &mut *x } else { &mut *out };
+            cx.let_go();
             block.run(cx, joined, style, blocks, y)?;
         }
         Ok(())

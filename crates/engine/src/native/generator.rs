@@ -176,6 +176,7 @@ impl Generator {
 
         let mut n_rows = f0.len();
         for (i, rate) in self.rates.iter().enumerate() {
+            cx.let_go();
             let c = rate.channels;
             let n_out = rate.up.rows_out(n_rows, rate.reflect);
             let x = x.take(n_out * c);
@@ -191,6 +192,7 @@ impl Generator {
             rate.source_block.run_in_place(cx, x, style, snake)?;
             let before = if i == 0 { features } else { sum.get(n_rows * 2 * c) };
             rate.up.add(cx, before, rate.reflect, x)?;
+            cx.let_go();
             n_rows = n_out;
 
             snake.input.measure(cx, x, c)?;
@@ -202,6 +204,7 @@ impl Generator {
                     block.run(cx, x, style, snake, sum)?;
                     continue;
                 }
+                cx.let_go();
                 let way = way.take(x.len());
                 block.run(cx, x, style, snake, way)?;
                 let factor = if j + 1 == mean_of { 1.0 / mean_of as f32 } else { 1.0 };

@@ -110,6 +110,7 @@ impl Network {
         let bert = s.bert_out.take(n * self.bert_width);
         self.bert.run(cx, &s.tokens, &mut s.albert, bert)?;
         cx.stage("bert", bert, self.bert_width);
+        cx.let_go();
         let hidden = s.hidden.take(n * c);
         self.bert_encoder.apply(cx, Rows::plain(bert, self.bert_width), hidden, Finish::Store)?;
         let width = self.prosody.width();
@@ -121,6 +122,7 @@ impl Network {
         let lstm = (&mut s.prosody, &mut s.lstm);
         self.prosody.durations(cx, encoded, &s.identity, input.speed, lstm, durations)?;
         cx.stage("duration", durations, 1);
+        cx.let_go();
 
         // Which token each frame is of.
         s.frames.clear();
@@ -147,12 +149,14 @@ impl Network {
         self.prosody.curves(cx, encoded, prosodic, &s.token_of_frame, lstm, curves)?;
         cx.stage("f0", f0, 1);
         cx.stage("n", energy, 1);
+        cx.let_go();
 
         // What is said, stretched to its durations.
         let text = s.text.take(n * c);
         let lstm = (&mut s.text_encoder, &mut s.lstm);
         self.text_encoder.run(cx, &s.tokens, &s.identity, lstm, text)?;
         cx.stage("text", text, c);
+        cx.let_go();
         let aligned = s.aligned.take(n_frames * c);
         for (row, &token_idx) in aligned.chunks_exact_mut(c).zip(&s.token_of_frame) {
             row.copy_from_slice(&text[token_idx as usize * c..][..c]);

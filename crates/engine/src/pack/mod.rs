@@ -281,6 +281,14 @@ impl Pack {
         }
     }
 
+    /// Takes mapped weights out of this process until they are used again, which for all of them
+    /// takes some milliseconds.
+    pub(crate) fn let_go(&self) {
+        if let Store::Mapped(mapping) = &self.store {
+            mapping.let_go();
+        }
+    }
+
     /// Asks the system to read back what left memory, and returns at once.
     pub(crate) fn bring_back(&self) {
         if let Store::Mapped(mapping) = &self.store {
