@@ -108,6 +108,7 @@ impl Server {
         stream
     }
 
+    #[expect(clippy::disallowed_methods, reason = "another process's state can only be asked for")]
     #[track_caller]
     fn eventually(&self, what: &str, holds: impl Fn() -> bool) {
         let begun = Instant::now();
