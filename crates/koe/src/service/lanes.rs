@@ -177,11 +177,7 @@ mod tests {
     use super::*;
 
     fn lanes(n: usize) -> Lanes {
-<<<<<<< HEAD
         Lanes::new(n, 1, Isa::detect())
-=======
-        Lanes::new(n, 1, Isa::SCALAR)
->>>>>>> 332caff (Name the scalar kernels as they are called now)
     }
 
     fn wait_until_waiting(lanes: &Lanes, n: usize) {
