@@ -64,7 +64,7 @@ pub(super) struct ServeArgs {
     /// Requests a minute for each key
     #[arg(long, value_name = "N")]
     rate_limit: Option<NonZeroU32>,
-    /// A site whose pages may ask, as https://example.org, or *; can be given again
+    /// A site whose pages may ask, as `https://example.org`, or `*`; can be given again
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
     /// A certificate chain in PEM, for https

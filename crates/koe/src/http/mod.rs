@@ -1,7 +1,7 @@
 //! The server's HTTP: the only room that knows JSON and status codes.
 //!
-//! Routes read a request ([`request`]), have the [`crate::service`] speak it, and turn what comes
-//! back into an answer ([`delivery`]). [`server`] is the sockets below, [`access`] the door.
+//! Routes read a request (`request`), have the [`crate::service`] speak it, and turn what comes
+//! back into an answer (`delivery`). [`server`] is the sockets below, `access` the door.
 
 mod access;
 mod catalogue;

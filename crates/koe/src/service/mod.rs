@@ -1,8 +1,8 @@
 //! The service behind the server: who may speak, with which voice, when, and how it went.
 //!
 //! Knows neither JSON nor status codes; [`crate::http`] is its user. A request is admitted or
-//! refused at once, its job runs on a thread of its own ([`job`]), and computes on a borrowed lane
-//! ([`lanes`]). No thread that serves connections ever computes, and no lane ever waits for a
+//! refused at once, its job runs on a thread of its own (`job`), and computes on a borrowed lane
+//! (`lanes`). No thread that serves connections ever computes, and no lane ever waits for a
 //! connection.
 
 mod job;
