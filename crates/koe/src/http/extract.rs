@@ -17,6 +17,8 @@ pub(super) struct Body<T>(pub(super) T);
 
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How many bytes too many are read and forgotten.
+const MAX_FORGOTTEN: usize = 8 << 20;
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = ApiError;
@@ -60,7 +62,7 @@ async fn read(body: body::Body, most: usize) -> Result<Vec<u8>, ApiError> {
         length += part.len();
         if length <= most {
             bytes.extend_from_slice(&part);
-        } else if length > most.saturating_mul(4) {
+        } else if length > most.saturating_add(MAX_FORGOTTEN) {
             break;
         }
     }
