@@ -20,7 +20,7 @@ pub(super) fn run(args: &PullArgs, config: &Config) -> Result<(), Failure> {
     }
     let source = match &args.from {
         Some(path) => Source::local(path),
-        None => config.hub_source.clone(),
+        None => config.source().map_err(|error| Failure::failed(error.to_string()))?,
     };
     let begun_with = models::installed(&config.data, KOKORO_82M);
     let options = Options {
