@@ -12,7 +12,7 @@ use koe_text::Dialect;
 
 use crate::config::Config;
 use crate::models;
-use crate::voices::{self, Mix};
+use crate::voices::{self, Mix, shown};
 
 /// What the caller asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -105,7 +105,7 @@ fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
         Some(known) => format!("did you mean {known}? "),
         None => String::new(),
     };
-    Error::Usage(format!("no voice {name:?}; {hint}list them with: koe voices"))
+    Error::Usage(format!("no voice {:?}; {hint}list them with: koe voices", shown(name)))
 }
 
 fn builtin(named: Option<&Mix>, fallback: Option<()>) -> Result<Choice, Error> {
@@ -148,7 +148,7 @@ fn in_folder(named: Option<&Mix>, folder: &Path) -> Result<Choice, Error> {
     if !folder.is_dir() {
         return Err(Error::Missing(format!(
             "no model {:?}: not a folder, and not one of kokoro-82m and builtin",
-            folder.display().to_string()
+            shown(&folder.display().to_string())
         )));
     }
     Ok(Choice { model: Which::Folder(folder.to_owned()), voice: named.cloned(), notice: None })
@@ -236,9 +236,18 @@ pub fn cast(choice: &Choice, model: &Model) -> Result<Opened, Error> {
     Ok(Opened { model: model.clone(), voice, gain, dialect, names })
 }
 
-/// The folder of Kokoro-82M, if it is here: where the environment says, where `koe pull` puts it,
-/// or where Hugging Face's tools do.
-pub fn installed(config: &Config) -> Option<PathBuf> {
+/// The folder of Kokoro-82M, if it is here: where the environment says, which must then be true, or
+/// else where `koe pull` puts it, or where Hugging Face's tools do.
+pub fn installed(config: &Config) -> Result<Option<PathBuf>, Error> {
+    if let Some(folder) = &config.model_dir {
+        return match what_kokoro_lacks(folder) {
+            None => Ok(Some(folder.clone())),
+            Some(problem) => Err(Error::Usage(format!(
+                "KOKORO_MODEL_DIR is {:?}, which {problem}; correct or unset it",
+                shown(&folder.display().to_string())
+            ))),
+        };
+    }
     let snapshots = config.hub.join("models--hexgrad--Kokoro-82M/snapshots");
     let mut folders: Vec<PathBuf> = std::fs::read_dir(snapshots)
         .into_iter()
@@ -247,12 +256,12 @@ pub fn installed(config: &Config) -> Option<PathBuf> {
         .collect();
     folders.sort();
     let pulled = models::installed(&config.data, models::KOKORO_82M).map(|model| model.folder);
-    let candidates = config.model_dir.iter().chain(&pulled).chain(&folders);
-    candidates.into_iter().find(|folder| looks_like_kokoro(folder)).cloned()
+    let candidates = pulled.into_iter().chain(folders);
+    Ok(candidates.into_iter().find(|folder| what_kokoro_lacks(folder).is_none()))
 }
 
-/// Whether the folder holds a configuration and weights.
-fn looks_like_kokoro(folder: &Path) -> bool {
+/// Why the folder cannot be opened as a model, as far as its names tell.
+fn what_kokoro_lacks(folder: &Path) -> Option<&'static str> {
     let has_weights = || {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).any(|path| {
@@ -260,7 +269,15 @@ fn looks_like_kokoro(folder: &Path) -> bool {
                 .is_some_and(|extension| extension == "pth" || extension == "safetensors")
         })
     };
-    folder.join("config.json").is_file() && has_weights()
+    if !folder.is_dir() {
+        Some("is not a folder")
+    } else if !folder.join("config.json").is_file() {
+        Some("has no config.json")
+    } else if !has_weights() {
+        Some("has no weights (.pth or .safetensors)")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

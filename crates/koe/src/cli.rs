@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use koe_engine::MAX_THREADS;
 use koe_text::Dialect;
 
 use crate::config::{Config, VARIABLES};
@@ -103,7 +104,7 @@ struct SayArgs {
     #[arg(short, long)]
     voice: Option<String>,
     /// The pace: 0.25 to 4 times the voice's own
-    #[arg(short, long, default_value = "1", value_parser = speed)]
+    #[arg(short, long, default_value = "1", value_parser = speed, allow_negative_numbers = true)]
     speed: f32,
     /// The text is phonemes, as `koe phonemize` prints them
     #[arg(long)]
@@ -115,10 +116,10 @@ struct SayArgs {
     #[arg(short, long, value_hint = ValueHint::DirPath)]
     model: Option<String>,
     /// Chooses the noise in the voice: the same seed gives the same file
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
-    /// How many threads compute [default: as many as the machine runs at once]
-    #[arg(short, long, value_name = "N")]
+    /// How many threads compute, up to 64 [default: as many as the machine runs at once]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     threads: Option<NonZeroUsize>,
     /// Say nothing on standard error unless it fails
     #[arg(short, long)]
@@ -211,6 +212,23 @@ fn speed(text: &str) -> Result<f32, String> {
     }
 }
 
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
+}
+
+/// How many threads speak one text: as asked, else as many as the machine runs at once.
+fn threads(asked: Option<NonZeroUsize>, config: &Config) -> Result<usize, Failure> {
+    let Some(asked) = asked.or(config.threads) else {
+        return Ok(crate::machine::threads().min(MAX_THREADS));
+    };
+    match asked.get() {
+        found @ 1..=MAX_THREADS => Ok(found),
+        found => Err(Failure::usage(format!(
+            "{found} threads: one text can be spoken with {MAX_THREADS} at most"
+        ))),
+    }
+}
+
 fn format(name: &str) -> Result<koe_audio::Format, String> {
     koe_audio::Format::named(name).ok_or_else(|| {
         let names: Vec<_> = koe_audio::Format::ALL.iter().map(|format| format.name()).collect();
@@ -290,9 +308,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => dispatch(cli.command, &config),
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            // Help into a pipe that closed early is no failure.
-            let _ = error.print();
-            return code.into();
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return match output::stdout_result(printed) {
+                // Help into a pipe that closed early is no failure.
+                Err(Failure { message: Some(message), exit }) if code == Exit::Done => {
+                    tell(format_args!("koe: {message}"));
+                    exit.into()
+                }
+                _ => code.into(),
+            };
         }
     };
     match outcome {

@@ -3,6 +3,8 @@
 //! A name says what it is: the first letter is the language, the second the gender. Nothing here
 //! opens a file; whether a voice is there, the model knows.
 
+use std::borrow::Cow;
+
 use koe_text::Dialect;
 
 /// The voices of Kokoro-82M.
@@ -170,6 +172,7 @@ impl Mix {
     /// matter. Says what is wrong otherwise.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |problem: &str| {
+            let text = shown(text);
             format!("voice {text:?}: {problem}; write one name, or a mix as af_bella(2)+af_sky(1)")
         };
         let parts: Vec<&str> = text.split('+').map(str::trim).collect();
@@ -193,7 +196,7 @@ impl Mix {
                 return Err(wrong("a name is missing"));
             }
             if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
-                return Err(wrong(&format!("{name:?} is not a name")));
+                return Err(wrong(&format!("{:?} is not a name", shown(name))));
             }
             let weight: f32 = weight.trim().parse().map_err(|_| wrong("a weight is no number"))?;
             if !(weight.is_finite() && weight > 0.0) {
@@ -207,6 +210,15 @@ impl Mix {
     /// The names in it.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| &**name)
+    }
+}
+
+/// As much of what a caller wrote as a message can show.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    const MAX_CHARS: usize = 100;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use koe_engine::{Cancel, Isa, Model, Request, Session};
+use koe_engine::{Cancel, Isa, MAX_THREADS, Model, Request, Session};
 use serde::Serialize;
 
 use super::{DoctorArgs, Exit, Failure, output, player};
@@ -51,14 +51,16 @@ pub(super) fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
         environment(config),
         Check::ok("processor", machine::processor(root).unwrap_or_else(|| "not told".into())),
         instructions(isa),
-        Check::ok("threads", threads.to_string()),
+        thread_count(threads),
         memory(root),
         cache(&config.cache),
         model("built-in voice", Model::builtin(), isa, threads),
     ];
     checks.push(match &kokoro {
-        None => Check::ok("Kokoro-82M", "not installed").not(State::Missing, HOW_TO_GET_KOKORO),
-        Some(folder) => {
+        Err(error) => Check::ok("Kokoro-82M", error.to_string())
+            .not(State::Broken, "correct or unset KOKORO_MODEL_DIR"),
+        Ok(None) => Check::ok("Kokoro-82M", "not installed").not(State::Missing, HOW_TO_GET_KOKORO),
+        Ok(Some(folder)) => {
             let mut check = model("Kokoro-82M", Model::open(folder, &config.cache), isa, threads);
             check.found.push_str(&format!(" ({})", folder.display()));
             check
@@ -93,6 +95,17 @@ fn instructions(isa: Isa) -> Check {
     match isa == Isa::detect() {
         true => check,
         false => check.not(State::Missing, "slower than this CPU allows; unset KOKORO_ISA"),
+    }
+}
+
+fn thread_count(threads: usize) -> Check {
+    let check = Check::ok("threads", threads.to_string());
+    match threads > MAX_THREADS {
+        true => check.not(
+            State::Missing,
+            format!("one text is spoken with {MAX_THREADS} at most; koe serve can use more"),
+        ),
+        false => check,
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn run(args: &ModelsArgs, config: &Config) -> Result<(), Failure> {
     }
     if !here.iter().any(|model| model.name == KOKORO_82M) {
         // It may be where another tool has put it.
-        let folder = choice::installed(config);
+        let folder = choice::installed(config)?;
         rows.push(Row {
             name: KOKORO_82M.into(),
             installed: folder.is_some(),

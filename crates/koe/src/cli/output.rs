@@ -249,7 +249,8 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     stdout_result(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-fn stdout_result(result: io::Result<()>) -> Result<(), Failure> {
+/// What a failure to write to standard output means.
+pub(super) fn stdout_result(result: io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::reader_gone(),
         _ => Failure::failed(format!("cannot write to standard output: {error}")),

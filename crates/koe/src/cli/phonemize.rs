@@ -51,13 +51,14 @@ pub(super) fn run(args: PhonemizeArgs) -> Result<(), Failure> {
     let limits = Limits { first: TARGET, growth: 1.0, target: TARGET, max: koe_engine::MAX_TOKENS };
     let options = Options { dialect, lexicon: &lexicon, limits };
     let mut all = Phonemized::default();
-    let mut any = false;
+    let (mut any, mut any_sound) = (false, false);
     for segment in source::open(&args.text)?.segments {
         let segment = segment.map_err(crate::pipeline::Error::from)?;
         any |= !segment.text.trim().is_empty();
         let text =
             |span: &koe_text::Span| segment.text.get(span.clone()).unwrap_or_default().to_owned();
         for piece in koe_text::pieces(&segment.text, &options) {
+            any_sound |= !matches!(piece, Piece::Note(_));
             match piece {
                 Piece::Speech(chunk) if !args.json => {
                     output::print(&format!("{}\n", chunk.symbols.trim()))?;
@@ -91,9 +92,12 @@ pub(super) fn run(args: PhonemizeArgs) -> Result<(), Failure> {
     }
     if args.json {
         let text = serde_json::to_string_pretty(&all);
-        return output::print(&(text.map_err(|error| Failure::failed(error.to_string()))? + "\n"));
+        output::print(&(text.map_err(|error| Failure::failed(error.to_string()))? + "\n"))?;
     }
-    Ok(())
+    match any_sound {
+        true => Ok(()),
+        false => Err(crate::pipeline::Error::Unspeakable.into()),
+    }
 }
 
 fn boundary(boundary: Boundary) -> &'static str {

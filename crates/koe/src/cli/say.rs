@@ -15,7 +15,6 @@ use super::progress::Progress;
 use super::{Failure, SayArgs, source};
 use crate::choice::{self, Opened, Wish};
 use crate::config::Config;
-use crate::machine;
 use crate::pipeline::{Event, Settings, Summary};
 use crate::speaker::Native;
 use crate::stream::Stream;
@@ -66,7 +65,7 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
             None => None,
         },
     };
-    let choice = choice::choose(&wish, choice::installed(config).as_deref())?;
+    let choice = choice::choose(&wish, choice::installed(config)?.as_deref())?;
     let opened = choice::open(&choice, &config.cache)?;
     let dialect = dialect(args.text.lang.map(Dialect::from), args.phonemes, &opened)?;
     if !args.quiet {
@@ -75,7 +74,7 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         }
     }
 
-    let threads = args.threads.or(config.threads).map_or_else(machine::threads, usize::from);
+    let threads = super::threads(args.threads, config)?;
     let isa = config.isa.unwrap_or_else(Isa::detect);
     let session = Session::with_isa(&opened.model, threads, isa);
     let speaker = Native::new(session, opened.voice, opened.gain);

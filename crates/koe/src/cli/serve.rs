@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
-use koe_engine::Isa;
+use koe_engine::{Isa, MAX_THREADS};
 use tokio::net::TcpListener;
 
 use super::Failure;
@@ -129,6 +129,11 @@ async fn serve(
     let library = Library::open(config, model, voice)?;
     let threads = args.threads.or(config.threads).map_or_else(machine::threads, usize::from);
     let lanes = args.lanes.map_or((threads / 8).max(1), usize::from);
+    if threads / lanes > MAX_THREADS && (args.threads.is_some() || args.lanes.is_some()) {
+        return Err(Failure::usage(format!(
+            "{threads} threads for {lanes} syntheses at once: one can use {MAX_THREADS} at most; give more --lanes"
+        )));
+    }
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let stall = seconds(args.stall_timeout);
     let setup = Setup {

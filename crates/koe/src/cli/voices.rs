@@ -25,7 +25,7 @@ struct Row {
 
 pub(super) fn run(args: &VoicesArgs, config: &Config) -> Result<(), Failure> {
     let wish = args.model.clone().or_else(|| config.model.clone());
-    let kokoro = choice::installed(config);
+    let kokoro = choice::installed(config)?;
     let rows = match wish.as_deref() {
         None => {
             let mut rows = kokoro_rows(kokoro.as_deref(), config)?;

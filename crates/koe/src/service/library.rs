@@ -65,7 +65,7 @@ pub struct Library {
 impl Library {
     /// Opens the model that `model` names, or the best that is there.
     pub fn open(config: &Config, model: Option<String>, voice: Option<Mix>) -> Result<Self, Error> {
-        let kokoro = choice::installed(config);
+        let kokoro = choice::installed(config)?;
         let wish = Wish { model: model.clone(), voice: voice.clone() };
         let chosen = choice::choose(&wish, kokoro.as_deref())?;
         let opened = choice::open_model(&chosen.model, &config.cache)?;

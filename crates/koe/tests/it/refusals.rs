@@ -1,6 +1,6 @@
 //! What is refused: the code, and the line that says why and what to do.
 
-use crate::sandbox::{Sandbox, Wav};
+use crate::sandbox::{Ended, Sandbox, Wav};
 
 #[test]
 fn wrong_arguments_end_with_two_and_say_what_is_wrong() {
@@ -13,8 +13,12 @@ fn wrong_arguments_end_with_two_and_say_what_is_wrong() {
         (&["say", "-s", "nan", "hi"], "must be from 0.25 to 4"),
         (&["say", "-s", "fast", "hi"], "not a number"),
         (&["say", "--lang", "fr", "hi"], "fr"),
+        (&["say", "-s", "-1", "hi"], "must be from 0.25 to 4"),
         (&["say", "--threads", "0", "hi"], "threads"),
-        (&["say", "--seed", "x", "hi"], "seed"),
+        (&["say", "--threads", "-1", "hi"], "invalid value '-1' for '--threads"),
+        (&["say", "--threads", "65", "-o", "a.wav", "hi"], "65 threads: one text"),
+        (&["say", "--seed", "x", "hi"], "must be a whole number from 0"),
+        (&["say", "--seed", "-1", "hi"], "must be a whole number from 0"),
         (&["say", "hi", "-f", "t.txt"], "cannot be used with"),
         (&["say", "hi", "-o", "a.ogg2"], "cannot write .ogg2 files"),
         (&["say", "hi", "--format", "wav"], "--format needs -o"),
@@ -86,7 +90,13 @@ fn text_that_cannot_be_read_or_spoken_is_a_failure() {
     }
     sandbox.run(&["say", "", "-o", "a.wav"]).fails(1, "the text is empty");
     sandbox.run(&["say", "-o", "a.wav"]).fails(1, "the text is empty");
-    sandbox.run(&["say", "🙂🙂", "-o", "a.wav"]).fails(1, "nothing in the text can be spoken");
+    for text in ["🙂🙂", "… — !"] {
+        let message = "nothing in the text can be spoken";
+        sandbox.run(&["say", text, "-o", "a.wav"]).fails(1, message);
+        sandbox.run(&["phonemize", text]).fails(1, message);
+        let json = sandbox.run(&["phonemize", "--json", text]).fails(1, message).stdout();
+        assert!(json.contains("\"notes\""), "{json}");
+    }
     assert!(!sandbox.path("a.wav").exists());
 }
 
@@ -103,6 +113,53 @@ fn what_is_left_out_is_told() {
     let sandbox = Sandbox::new();
     let ended = sandbox.run(&["say", "-v", "am_rms", "Yes 🙂 no.", "-o", "a.wav"]).ok();
     assert!(ended.stderr().contains("1 left out, the first at byte 4"), "{}", ended.stderr());
+}
+
+#[test]
+fn a_huge_name_is_not_echoed_whole() {
+    let sandbox = Sandbox::new();
+    for huge in ["a".repeat(100_000), "é(".repeat(40_000)] {
+        for arguments in [["-v", &huge], ["-m", &huge]] {
+            let ended = sandbox.run(&[&["say", "hi", "-o", "a.wav"][..], &arguments].concat());
+            assert!([2, 3].contains(&ended.code()), "{}", ended.code());
+            assert!(ended.stderr().len() < 1000, "{} bytes", ended.stderr().len());
+        }
+    }
+}
+
+#[test]
+fn a_model_folder_that_the_environment_names_wrongly_is_refused_and_shown_by_the_doctor() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("empty")).unwrap();
+    sandbox.write("bare/config.json", "{}");
+    for (folder, problem) in [
+        ("nowhere", "is not a folder"),
+        ("empty", "has no config.json"),
+        ("bare", "has no weights"),
+    ] {
+        let message = format!("KOKORO_MODEL_DIR is {folder:?}, which {problem}");
+        let run = |arguments: &[&str]| {
+            Ended(sandbox.koe(arguments).env("KOKORO_MODEL_DIR", folder).output().unwrap())
+        };
+        for arguments in [&["say", "hi", "-o", "a.wav"][..], &["voices"], &["models"]] {
+            run(arguments).fails(2, &message);
+        }
+        let doctor = run(&["doctor"]);
+        assert_eq!(doctor.code(), 1);
+        let shown = doctor.stdout();
+        assert!(shown.contains(&format!("!!  Kokoro-82M      {message}")), "{shown}");
+    }
+    assert_eq!(sandbox.names(), ["bare", "empty"]);
+}
+
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["say", "--help"][..], &["--version"], &["voices"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = Ended(sandbox.koe(arguments).stdout(full).output().unwrap());
+        ended.fails(1, "cannot write to standard output: ");
+    }
 }
 
 #[test]
