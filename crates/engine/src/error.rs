@@ -127,6 +127,15 @@ pub enum Error {
     #[error("{0}")]
     Request(String),
 
+    /// Another runtime than the native one failed.
+    #[error("{kind}: {problem}")]
+    Runtime {
+        /// Which kind of session; see [`Synthesizer::kind`](crate::Synthesizer::kind).
+        kind: &'static str,
+        /// What it said.
+        problem: String,
+    },
+
     /// The tokens of one call would last too long at this speed.
     #[error(
         "the tokens would last {frames} frames, more than the {limit} of one call: give fewer tokens at a time"

@@ -1,9 +1,10 @@
 //! Kokoro-82M inference: tokens and a style in, sound and the duration of every token out.
 //!
 //! [`Model`] is the read-only weights, shared by all; [`Session`] is the scratch of one running
-//! synthesis.
+//! synthesis. [`Synthesizer`] is what a session of any runtime can do.
 
 mod buffer;
+mod cancel;
 mod checkpoint;
 mod config;
 mod error;
@@ -14,20 +15,20 @@ mod pack;
 mod precision;
 pub mod profile;
 mod session;
+mod synthesizer;
 mod threads;
 pub mod trace;
 mod voice;
 mod weights;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+pub use cancel::{Cancel, Watch};
 pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig};
 pub use error::Error;
 pub use koe_kernels::{Isa, UnknownIsa};
 pub use model::Model;
 pub use precision::{Precision, UnknownPrecision};
 pub use session::{MAX_THREADS, Request, Session, Speech};
+pub use synthesizer::{NATIVE, Synthesizer};
 pub use voice::{STYLE_DIM, Voice};
 
 /// Samples a second of everything the engine makes; mono.
@@ -39,22 +40,3 @@ pub const MAX_TOKENS: usize = 510;
 /// The most frames that one call makes: two minutes, four times what 510 tokens usually last. It
 /// bounds the memory of a session.
 pub const MAX_FRAMES: usize = 4_800;
-
-/// Tells a running synthesis to stop; looked at between layers.
-#[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Not yet cancelled.
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Asks every synthesis that holds a clone of this to stop.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-    /// Whether [`Cancel::cancel`] was called.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}

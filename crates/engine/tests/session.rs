@@ -81,6 +81,22 @@ fn instruction_sets_agree_on_durations_and_nearly_on_prosody() {
 }
 
 #[test]
+fn durations_alone_are_those_of_the_whole_synthesis() {
+    let model = Model::builtin().unwrap();
+    let voice = model.voice("af_slt").unwrap();
+    let mut session = Session::new(&model, 2);
+    for (n, speed) in [(1, 1.0), (40, 1.3), (12, 0.5)] {
+        let tokens = tokens(n);
+        let request = Request { tokens: &tokens, style: voice.style(n), speed, seed: 3 };
+        let alone = session.durations(&request, &Cancel::new()).unwrap().to_vec();
+        let speech = session.synthesize(&request, &Cancel::new()).unwrap();
+        assert_eq!(alone, speech.frames);
+    }
+    let request = Request { tokens: &[], style: voice.style(1), speed: 1.0, seed: 3 };
+    assert!(matches!(session.durations(&request, &Cancel::new()), Err(Error::Request(_))));
+}
+
+#[test]
 fn sessions_of_one_model_run_at_the_same_time() {
     let model = Model::builtin().unwrap();
     let voice = model.voice("am_rms").unwrap();

@@ -88,8 +88,9 @@ impl Network {
         })
     }
 
-    /// Tokens and style to `scratch.samples` and `scratch.frames`.
-    pub(crate) fn speak(
+    /// The first part of [`Network::speak`]: tokens and style to `scratch.frames`, and to
+    /// `scratch.encoded` for the parts that follow.
+    pub(crate) fn durations(
         &self,
         cx: &mut Context<'_, '_>,
         input: &Input<'_>,
@@ -97,7 +98,7 @@ impl Network {
     ) -> Result<(), Error> {
         let s = scratch;
         let c = self.channels;
-        let (acoustic, prosodic) = input.style.split_at(HALF_STYLE);
+        let prosodic = &input.style[HALF_STYLE..];
         s.tokens.clear();
         s.tokens.push(0);
         s.tokens.extend_from_slice(input.tokens);
@@ -131,6 +132,23 @@ impl Network {
         if n_frames > MAX_FRAMES {
             return Err(Error::TooLong { frames: n_frames, limit: MAX_FRAMES });
         }
+        Ok(())
+    }
+
+    /// Tokens and style to `scratch.samples` and `scratch.frames`.
+    pub(crate) fn speak(
+        &self,
+        cx: &mut Context<'_, '_>,
+        input: &Input<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        self.durations(cx, input, scratch)?;
+        let s = scratch;
+        let c = self.channels;
+        let (acoustic, prosodic) = input.style.split_at(HALF_STYLE);
+        let n = s.tokens.len();
+        let n_frames = s.frames.iter().map(|&n| n as usize).sum::<usize>();
+        let encoded = s.encoded.get(n * self.prosody.width());
         s.token_of_frame.clear();
         for (token_idx, &frames) in s.frames.iter().enumerate() {
             let token_idx = token_idx as u32;
