@@ -61,11 +61,48 @@ impl Mapping {
         }
     }
 
-    /// Asks the system to read what left memory; returns at once.
-    pub(crate) fn bring_back(&self) {
+    /// Has the system drop all pages, from its own cache of the file too, as it does when memory is
+    /// short: for measuring what that costs. Whether it could.
+    pub(crate) fn page_out(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        // SAFETY: As in `let_go`: only where the bytes are kept changes, not what they are.
+        return unsafe {
+            libc::madvise(self.0.as_ptr().cast_mut().cast(), self.0.len(), libc::MADV_PAGEOUT) == 0
+        };
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
+    /// Has the system read what left memory and gives this process its pages, a few MiB at a time
+    /// until `stop` says so.
+    pub(crate) fn bring_back(&self, stop: &dyn Fn() -> bool) {
+        const SLICE_BYTES: usize = 4 << 20;
+        for start in (0..self.0.len()).step_by(SLICE_BYTES) {
+            if stop() {
+                return;
+            }
+            self.populate(start, SLICE_BYTES.min(self.0.len() - start));
+        }
+    }
+
+    fn populate(&self, start: usize, n_bytes: usize) {
+        // Only a hint: where both are refused, pages come when they are used.
+        #[cfg(target_os = "linux")]
+        if self.0.advise_range(memmap2::Advice::PopulateRead, start, n_bytes).is_ok() {
+            return;
+        }
         #[cfg(unix)]
-        // Only a hint: where it is refused, pages come when they are used.
-        let _ = self.0.advise(memmap2::Advice::WillNeed);
+        let _ = self.0.advise_range(memmap2::Advice::WillNeed, start, n_bytes);
+        #[cfg(not(unix))]
+        let _ = (start, n_bytes);
+    }
+
+    /// Has the system keep all pages in memory for as long as this lives.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        return self.0.lock();
+        #[cfg(not(unix))]
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -30,6 +30,7 @@ pub struct Model(Arc<Inner>);
 struct Inner {
     config: Config,
     precision: Precision,
+    identity: String,
     network: Network,
     pack: Arc<Pack>,
     voices: Voices,
@@ -64,7 +65,13 @@ impl Model {
             Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
         })?;
         let opened = Opened { pack: Arc::new(pack), warnings: Vec::new(), built: true };
-        Self::from_pack(config, precision, opened, Voices::BuiltIn)
+        let identity = Self::identify_builtin(precision);
+        Self::from_pack(config, precision, identity, opened, Voices::BuiltIn)
+    }
+
+    /// The identity of the built-in model in that precision.
+    pub fn identify_builtin(precision: Precision) -> String {
+        format!("builtin-{}-{}", env!("CARGO_PKG_VERSION"), precision.name())
     }
 
     /// A Kokoro checkpoint: a folder with `config.json`, the weights (`kokoro-v1_0.pth` or
@@ -79,27 +86,35 @@ impl Model {
 
     /// The same in the given precision; each has its own pack.
     pub fn open_in(precision: Precision, folder: &Path, cache: &Path) -> Result<Self, Error> {
-        let path = folder.join("config.json");
-        let json = read_config(&path)?;
+        let (key, json, weights) = Self::key(precision, folder, cache)?;
         let config = Config::parse(&json)?;
-        let weights = crate::checkpoint::weights_file(folder)?;
-        let key = Key::new(&layout(&json, precision), Fingerprint::of(&weights, cache)?);
         let opened = Pack::open_or_build(cache, &key, |sink| {
             let source = Checkpoint::open(&weights)?;
             Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
         })?;
-        Self::from_pack(config, precision, opened, Voices::in_folder(folder)?)
+        let identity = key.file_name();
+        Self::from_pack(config, precision, identity, opened, Voices::in_folder(folder)?)
     }
 
     fn from_pack(
         config: Config,
         precision: Precision,
+        identity: String,
         opened: Opened,
         voices: Voices,
     ) -> Result<Self, Error> {
         let Opened { pack, warnings, built } = opened;
         let network = Network::load(&mut Loader::finding(&pack, precision), &config)?;
-        Ok(Self(Arc::new(Inner { config, precision, network, pack, voices, built, warnings })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            precision,
+            identity,
+            network,
+            pack,
+            voices,
+            built,
+            warnings,
+        })))
     }
 
     /// What its decoder and generator multiply.
@@ -142,9 +157,45 @@ impl Model {
         self.0.pack.residency()
     }
 
-    /// Asks the system to read back weights that left memory; returns at once.
-    pub fn bring_back(&self) {
-        self.0.pack.bring_back();
+    /// Has the system drop mapped weights from memory as it does when memory is short, to measure
+    /// what that costs. Whether it could.
+    pub fn page_out(&self) -> bool {
+        self.0.pack.page_out()
+    }
+
+    /// Has the system read back mapped weights that left memory, until `stop` says so. Blocks for
+    /// as long as the disk takes.
+    pub fn bring_back(&self, stop: &dyn Fn() -> bool) {
+        self.0.pack.bring_back(stop);
+    }
+
+    /// Has the system keep mapped weights in memory for as long as the model lives, which it may
+    /// refuse (`ulimit -l`).
+    pub fn lock_in_memory(&self) -> std::io::Result<()> {
+        self.0.pack.lock()
+    }
+
+    /// Names the checkpoint and its precision: equal for models that make the same sound.
+    pub fn identity(&self) -> &str {
+        &self.0.identity
+    }
+
+    /// The identity of the model that [`Model::open_in`] would open, without opening it.
+    pub fn identify(precision: Precision, folder: &Path, cache: &Path) -> Result<String, Error> {
+        Ok(Self::key(precision, folder, cache)?.0.file_name())
+    }
+
+    fn key(
+        precision: Precision,
+        folder: &Path,
+        cache: &Path,
+    ) -> Result<(Key, Vec<u8>, PathBuf), Error> {
+        let json = read_config(&folder.join("config.json"))?;
+        // A config that cannot be used is to be refused before its weights are read.
+        Config::parse(&json)?;
+        let weights = crate::checkpoint::weights_file(folder)?;
+        let key = Key::new(&layout(&json, precision), Fingerprint::of(&weights, cache)?);
+        Ok((key, json, weights))
     }
 
     /// Token ids of phoneme symbols; the second part lists the symbols that the vocabulary lacks,

@@ -289,10 +289,26 @@ impl Pack {
         }
     }
 
-    /// Asks the system to read back what left memory, and returns at once.
-    pub(crate) fn bring_back(&self) {
+    /// Has the system drop the pages of mapped weights. Whether it could.
+    pub(crate) fn page_out(&self) -> bool {
+        match &self.store {
+            Store::Mapped(mapping) => mapping.page_out(),
+            Store::Memory(_) => false,
+        }
+    }
+
+    /// Has the system read back what left memory, until `stop` says so.
+    pub(crate) fn bring_back(&self, stop: &dyn Fn() -> bool) {
         if let Store::Mapped(mapping) = &self.store {
-            mapping.bring_back();
+            mapping.bring_back(stop);
+        }
+    }
+
+    /// Has the system keep mapped weights in memory.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        match &self.store {
+            Store::Mapped(mapping) => mapping.lock(),
+            Store::Memory(_) => Err(io::Error::other("the weights are not mapped from a file")),
         }
     }
 }
