@@ -6,6 +6,7 @@
 
 mod doctor;
 mod failure;
+mod flags;
 mod interrupt;
 mod models;
 mod output;
@@ -28,7 +29,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use koe_engine::MAX_THREADS;
 use koe_text::Dialect;
 
-use crate::config::{Config, VARIABLES};
+use crate::config::{Config, FILE_VARIABLE, SETTINGS};
 use crate::pipeline::SPEEDS;
 pub use failure::{Exit, Failure};
 
@@ -340,25 +341,47 @@ fn command(config: &Config) -> clap::Command {
     let isa = config.isa.unwrap_or_else(koe_engine::Isa::detect);
     let version =
         format!("{} ({}-{})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, isa.name());
-    let variables = VARIABLES.iter().map(|(name, use_)| format!("  {name:22} {use_}\n"));
-    let help = format!("{TOP_HELP}\n\nEnvironment:\n{}", variables.collect::<String>());
+    let help = format!("{TOP_HELP}\n\n{}", variables());
     Cli::command().version(version).after_long_help(help)
+}
+
+/// The variables, for the help text.
+fn variables() -> String {
+    let file = (FILE_VARIABLE, "The configuration file, if not in the usual place");
+    let settings = SETTINGS.iter().map(|setting| (setting.variable, setting.doc));
+    let lines = std::iter::once(file).chain(settings);
+    let lines: String = lines.map(|(name, doc)| format!("  {name}\n      {doc}\n")).collect();
+    format!("Environment:\n{lines}")
+}
+
+/// A configuration that can be worked with, or all that is wrong with it.
+fn checked(config: &Config) -> Result<&Config, Failure> {
+    match &*config.problems {
+        [] => Ok(config),
+        [problem] => Err(Failure::usage(problem)),
+        problems => Err(Failure::usage(format!(
+            "{} mistakes in the configuration:\n  {}",
+            problems.len(),
+            problems.join("\n  ")
+        ))),
+    }
 }
 
 fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
     // `doctor` shows what is wrong with the environment, and completions do not care.
-    let checked = match config.problems.is_empty() {
-        true => Ok(config),
-        false => Err(Failure::usage(config.problems.join("; "))),
-    };
+    let checked = || checked(config);
     match command {
-        Command::Say(args) => say::run(args, checked?),
-        Command::Serve(args) => serve::run(args, checked?),
-        Command::Voices(args) => voices::run(&args, checked?),
+        Command::Say(args) => say::run(args, checked()?),
+        Command::Serve(args) => {
+            let config = config.with_flags(&args.flags.0);
+            self::checked(&config)?;
+            serve::run(args, &config)
+        }
+        Command::Voices(args) => voices::run(&args, checked()?),
         Command::Phonemize(args) => phonemize::run(args),
         Command::Doctor(args) => doctor::run(&args, config),
-        Command::Pull(args) => pull::run(&args, checked?),
-        Command::Models(args) => models::run(&args, checked?),
+        Command::Pull(args) => pull::run(&args, checked()?),
+        Command::Models(args) => models::run(&args, checked()?),
         Command::Completions { shell } => completions(shell, config),
     }
 }

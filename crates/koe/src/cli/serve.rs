@@ -1,17 +1,15 @@
 //! `koe serve`: reads what was asked for, opens the model and the socket, and waits for a signal.
 
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use clap::{Args, ValueHint};
+use clap::Args;
 use koe_engine::{Isa, MAX_THREADS};
 use tokio::net::TcpListener;
 
 use super::Failure;
-use crate::config::Config;
+use super::flags::Flags;
+use crate::config::{Config, Server};
 use crate::http::{self, Keys, Options, server};
 use crate::machine;
 use crate::service::{Library, Patience, Service, Setup, State};
@@ -19,60 +17,8 @@ use crate::voices::Mix;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// The address to listen on; others than this machine's own need --api-key-file or --allow-anonymous
-    #[arg(long, default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// The port; 0 takes a free one
-    #[arg(short, long, default_value_t = 8880)]
-    port: u16,
-    /// kokoro-82m, builtin, or a folder with a Kokoro checkpoint
-    #[arg(short, long, value_hint = ValueHint::DirPath)]
-    model: Option<String>,
-    /// The voice of requests that name none
-    #[arg(short, long)]
-    voice: Option<String>,
-    /// How many threads compute [default: as many as the machine runs at once]
-    #[arg(short, long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// Syntheses at once, which share the threads [default: one for every eight threads]
-    #[arg(long, value_name = "N")]
-    lanes: Option<NonZeroUsize>,
-    /// Speech requests at once, waiting ones included; more are refused
-    #[arg(long, value_name = "N", default_value = "64")]
-    max_requests: NonZeroUsize,
-    /// Connections at once
-    #[arg(long, value_name = "N", default_value = "1024")]
-    max_connections: NonZeroUsize,
-    /// The most characters of one text
-    #[arg(long, value_name = "N", default_value = "200000")]
-    max_chars: NonZeroUsize,
-    /// How long a request may wait to be spoken before it is refused
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    queue_timeout: u32,
-    /// How long a listener may read nothing before it is cut off
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    stall_timeout: u32,
-    /// How long running requests may go on after the signal to stop
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain_timeout: u32,
-    /// A file with API keys, one a line; KOKORO_API_KEYS has more, with commas between
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    api_key_file: Option<PathBuf>,
-    /// Listen on a public address although everyone may ask
-    #[arg(long)]
-    allow_anonymous: bool,
-    /// Requests a minute for each key
-    #[arg(long, value_name = "N")]
-    rate_limit: Option<NonZeroU32>,
-    /// A site whose pages may ask, as `https://example.org`, or `*`; can be given again
-    #[arg(long, value_name = "ORIGIN")]
-    cors_origin: Vec<String>,
-    /// A certificate chain in PEM, for https
-    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
-    tls_cert: Option<PathBuf>,
-    /// Its private key in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) flags: Flags,
     /// Print the OpenAPI document and do nothing else
     #[arg(long)]
     openapi: bool,
@@ -83,23 +29,20 @@ pub(super) fn run(args: ServeArgs, config: &Config) -> Result<(), Failure> {
         return super::output::print(&http::document());
     }
     log();
-    let keys = keys(&args, config)?;
-    if !args.host.is_loopback() && keys.is_empty() && !args.allow_anonymous {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let server = &config.server;
+    let keys = keys(server)?;
+    if !server.host.is_loopback() && keys.is_empty() && !server.allow_anonymous {
         return Err(Failure::usage(format!(
             "{} can be reached by others: give --api-key-file, or --allow-anonymous if everyone may speak",
-            args.host
+            server.host
         )));
     }
-    for origin in &args.cors_origin {
-        if origin != "*" && !origin.starts_with("http://") && !origin.starts_with("https://") {
-            let message =
-                format!("--cors-origin {origin:?} is not like https://example.org, nor *");
-            return Err(Failure::usage(message));
-        }
-    }
-    let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(chain), Some(key)) => Some(server::tls(chain, key).map_err(Failure::usage)?),
-        _ => None,
+    let tls = match &server.tls {
+        Some((chain, key)) => Some(server::tls(chain, key).map_err(Failure::usage)?),
+        None => None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -107,41 +50,38 @@ pub(super) fn run(args: ServeArgs, config: &Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(args, config, keys, tls))
+    runtime.block_on(serve(config, keys, tls))
 }
 
 async fn serve(
-    args: ServeArgs,
     config: &Config,
     keys: Keys,
     tls: Option<tokio_rustls::TlsAcceptor>,
 ) -> Result<(), Failure> {
-    let address = SocketAddr::new(args.host, args.port);
+    let address = SocketAddr::new(config.server.host, config.server.port);
     let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::failed(format!("cannot listen on {address}: {error}; another --port may be free"))
     })?;
     let address = listener.local_addr().unwrap_or(address);
     let mut stop = Stop::install()?;
 
-    let voice = args.voice.as_deref().or(config.voice.as_deref());
-    let voice = voice.map(Mix::parse).transpose().map_err(Failure::usage)?;
-    let model = args.model.clone().or_else(|| config.model.clone());
-    let library = Library::open(config, model, voice)?;
-    let threads = args.threads.or(config.threads).map_or_else(machine::threads, usize::from);
-    let lanes = args.lanes.map_or((threads / 8).max(1), usize::from);
-    if threads / lanes > MAX_THREADS && (args.threads.is_some() || args.lanes.is_some()) {
+    let voice = config.voice.as_deref().map(Mix::parse).transpose().map_err(Failure::usage)?;
+    let library = Library::open(config, config.model.clone(), voice)?;
+    let threads = config.threads.map_or_else(machine::threads, usize::from);
+    let lanes = config.server.lanes.map_or((threads / 8).max(1), usize::from);
+    if threads / lanes > MAX_THREADS && (config.threads.is_some() || config.server.lanes.is_some())
+    {
         return Err(Failure::usage(format!(
             "{threads} threads for {lanes} syntheses at once: one can use {MAX_THREADS} at most; give more --lanes"
         )));
     }
-    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-    let stall = seconds(args.stall_timeout);
+    let stall = config.server.stall_timeout;
     let setup = Setup {
         lanes,
         threads: (threads / lanes).max(1),
         isa: config.isa.unwrap_or_else(Isa::detect),
-        max_jobs: args.max_requests.into(),
-        patience: Patience { queue: seconds(args.queue_timeout), stall },
+        max_jobs: config.server.max_requests.into(),
+        patience: Patience { queue: config.server.queue_timeout, stall },
     };
     for warning in library.model().warnings() {
         tracing::warn!("{warning}");
@@ -156,9 +96,9 @@ async fn serve(
 
     let options = Options {
         keys,
-        rate_limit: args.rate_limit.map(u32::from),
-        cors_origins: args.cors_origins(),
-        max_chars: args.max_chars.into(),
+        rate_limit: config.server.rate_limit.map(u32::from),
+        cors_origins: config.server.cors_origins.clone(),
+        max_chars: config.server.max_chars.into(),
         stall,
     };
     let (router, websockets) = http::router(service.clone(), options);
@@ -176,9 +116,9 @@ async fn serve(
     let sockets = server::Sockets {
         listener,
         tls,
-        max_connections: args.max_connections.into(),
+        max_connections: config.server.max_connections.into(),
         stall,
-        drain: seconds(args.drain_timeout),
+        drain: config.server.drain_timeout,
     };
     let finished = server::serve(sockets, router, websockets, &service, stop.wait()).await;
     match finished {
@@ -188,22 +128,16 @@ async fn serve(
     Ok(())
 }
 
-impl ServeArgs {
-    fn cors_origins(&self) -> Vec<String> {
-        self.cors_origin.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect()
-    }
-}
-
-fn keys(args: &ServeArgs, config: &Config) -> Result<Keys, Failure> {
-    let from_env = config.api_keys.as_deref().map(Keys::parse).unwrap_or_default();
-    let Some(path) = &args.api_key_file else { return Ok(from_env) };
+fn keys(server: &Server) -> Result<Keys, Failure> {
+    let told = server.api_keys.as_ref().map(|keys| Keys::parse(&keys.0)).unwrap_or_default();
+    let Some(path) = &server.api_key_file else { return Ok(told) };
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
     let keys = Keys::parse(&text);
     if keys.is_empty() {
         return Err(Failure::usage(format!("{} has no key in it", path.display())));
     }
-    Ok(from_env.and(keys))
+    Ok(told.and(keys))
 }
 
 /// Text for people at a terminal, JSON lines for machines; `RUST_LOG` chooses how much.
