@@ -60,6 +60,8 @@ pub enum Error {
     Engine(#[from] koe_engine::Error),
 }
 
+/// How to see which voices there are, on the command line; other doors say it their own way.
+pub const HOW_TO_LIST_VOICES: &str = "list them with: koe voices";
 /// How to get the real model.
 pub const HOW_TO_GET_KOKORO: &str = "get it with: koe pull";
 
@@ -105,7 +107,7 @@ fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
         Some(known) => format!("did you mean {known}? "),
         None => String::new(),
     };
-    Error::Usage(format!("no voice {:?}; {hint}list them with: koe voices", shown(name)))
+    Error::Usage(format!("no voice {:?}; {hint}{HOW_TO_LIST_VOICES}", shown(name)))
 }
 
 fn builtin(named: Option<&Mix>, fallback: Option<()>) -> Result<Choice, Error> {

@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct ModelReply {
     /// Its name.
-    id: &'static str,
+    id: String,
     /// `model`.
     object: &'static str,
     /// When it was published, in seconds since 1970.
@@ -57,34 +57,47 @@ struct ModelsReply {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct ModelId {
     /// Its name.
-    id: &'static str,
+    id: String,
 }
 
 /// When Kokoro-82M v1.0 was published: 2025-01-27.
 const CREATED: u64 = 1_737_936_000;
 
-fn model_names() -> impl Iterator<Item = &'static str> {
-    MODEL_NAMES.into_iter().chain([BUILTIN])
+/// Every name that a request may call a model by.
+fn model_names(app: &App) -> Vec<String> {
+    let mut names: Vec<String> = MODEL_NAMES.map(str::to_owned).into();
+    // A folder has a name of its own.
+    for name in [app.service.library().model_name(), BUILTIN.to_owned()] {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
-fn describe(id: &'static str) -> ModelReply {
-    let owned_by = if id == BUILTIN { "koe" } else { "hexgrad" };
+fn describe(id: String) -> ModelReply {
+    let owned_by = match &*id {
+        BUILTIN => "koe",
+        id if MODEL_NAMES.contains(&id) => "hexgrad",
+        _ => "unknown",
+    };
     ModelReply { id, object: "model", created: CREATED, owned_by }
 }
 
-fn all_models() -> ModelsReply {
+fn all_models(app: &App) -> ModelsReply {
+    let names = model_names(app);
     ModelsReply {
         object: "list",
-        data: model_names().map(describe).collect(),
-        models: model_names().map(|id| ModelId { id }).collect(),
+        data: names.iter().cloned().map(describe).collect(),
+        models: names.into_iter().map(|id| ModelId { id }).collect(),
     }
 }
 
 /// Lists the names that models go by.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
     responses((status = 200, description = "Models", body = ModelsReply)))]
-async fn models() -> axum::Json<ModelsReply> {
-    axum::Json(all_models())
+async fn models(State(app): State<Arc<App>>) -> axum::Json<ModelsReply> {
+    axum::Json(all_models(&app))
 }
 
 /// Tells about one model.
@@ -94,8 +107,11 @@ async fn models() -> axum::Json<ModelsReply> {
         (status = 200, description = "The model", body = ModelReply),
         (status = 404, description = "There is no such model", body = ErrorBody),
     ))]
-async fn model(Path(id): Path<String>) -> Result<axum::Json<ModelReply>, ApiError> {
-    let known = model_names().find(|known| known.eq_ignore_ascii_case(&id));
+async fn model(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<axum::Json<ModelReply>, ApiError> {
+    let known = model_names(&app).into_iter().find(|known| known.eq_ignore_ascii_case(&id));
     known.map(|id| axum::Json(describe(id))).ok_or_else(|| {
         let message = format!("there is no model {:?}", shown(&id));
         ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -105,15 +121,15 @@ async fn model(Path(id): Path<String>) -> Result<axum::Json<ModelReply>, ApiErro
 /// The same as `/v1/models`.
 #[utoipa::path(get, path = "/v1/audio/models", tag = "models",
     responses((status = 200, description = "Models", body = ModelsReply)))]
-async fn audio_models_v1() -> axum::Json<ModelsReply> {
-    axum::Json(all_models())
+async fn audio_models_v1(State(app): State<Arc<App>>) -> axum::Json<ModelsReply> {
+    axum::Json(all_models(&app))
 }
 
 /// The same as `/v1/models`.
 #[utoipa::path(get, path = "/audio/models", tag = "models",
     responses((status = 200, description = "Models", body = ModelsReply)))]
-async fn audio_models() -> axum::Json<ModelsReply> {
-    axum::Json(all_models())
+async fn audio_models(State(app): State<Arc<App>>) -> axum::Json<ModelsReply> {
+    axum::Json(all_models(&app))
 }
 
 /// A voice.

@@ -55,7 +55,7 @@ async fn captioned_speech(
     let arrived = Instant::now();
     let text = request.take_text(&app)?;
     request.return_timestamps.get_or_insert(true);
-    let checked = request.check()?;
+    let checked = request.check(&app)?;
     let format = sound(&checked)?;
     let cast = checked.cast(&app, None)?;
     let admission = app.service.admit()?;
@@ -63,7 +63,7 @@ async fn captioned_speech(
     let turn = checked.turn(&app, cast, text)?;
     let order = checked.order(vec![turn], Duration::ZERO, arrived)?;
     let running = delivery::start(&app, admission, order)?;
-    delivery::captioned(running, format, &checked).await
+    delivery::captioned(running, format, &checked).await.map(|response| checked.tell(response))
 }
 
 /// A conversation.
@@ -125,7 +125,7 @@ async fn dialogue(
         let message = format!("pause_between_turns must be from 0 to 10, not {pause}");
         return Err(ApiError::param("pause_between_turns", "invalid_value", message));
     }
-    let checked = speech.check()?;
+    let checked = speech.check(&app)?;
     let format = sound(&checked)?;
     let mut chars = 0;
     let mut ready = Vec::new();
@@ -155,10 +155,11 @@ async fn dialogue(
     let turns = turns.collect::<Result<Vec<_>, _>>()?;
     let order = checked.order(turns, Duration::from_secs_f64(pause), arrived)?;
     let running = delivery::start(&app, admission, order)?;
-    if checked.sse {
-        return delivery::events(running, checked.timestamps).await;
-    }
-    delivery::sound(running, format, &checked, arrived).await
+    let response = match checked.sse {
+        true => delivery::events(running, checked.timestamps).await,
+        false => delivery::sound(running, format, &checked, arrived).await,
+    };
+    response.map(|response| checked.tell(response))
 }
 
 /// A text whose pronunciation is asked for.
@@ -311,7 +312,7 @@ async fn generate_from_phonemes(
     if speech.response_format.is_none() && speech.format.is_none() {
         speech.response_format = Some("wav".to_owned());
     }
-    let checked = speech.check()?;
+    let checked = speech.check(&app)?;
     let format = sound(&checked)?;
     let cast = checked.cast(&app, None)?;
     let unknown = cast.model.tokens(&phonemes.replace('\n', " ")).1;
@@ -325,5 +326,6 @@ async fn generate_from_phonemes(
     turn.settings.phonemes = true;
     let order = checked.order(vec![turn], Duration::ZERO, arrived)?;
     let running = delivery::start(&app, admission, order)?;
-    delivery::sound(running, format, &checked, arrived).await
+    let response = delivery::sound(running, format, &checked, arrived).await;
+    response.map(|response| checked.tell(response))
 }

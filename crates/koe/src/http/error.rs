@@ -108,7 +108,12 @@ impl From<Busy> for ApiError {
 impl From<choice::Error> for ApiError {
     fn from(error: choice::Error) -> Self {
         match error {
-            choice::Error::Usage(message) => Self::param("voice", "voice_not_found", message),
+            choice::Error::Usage(message) => {
+                // What helps on the command line does not help here.
+                let here = "GET /v1/audio/voices lists them";
+                let message = message.replace(choice::HOW_TO_LIST_VOICES, here);
+                Self::param("voice", "voice_not_found", message)
+            }
             choice::Error::Missing(message) => Self::param("voice", "voice_not_installed", message),
             choice::Error::Engine(error) => {
                 tracing::error!(%error, "a voice cannot be opened");

@@ -7,9 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
 use koe_audio::Format;
 use koe_text::Dialect;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::App;
@@ -30,13 +33,13 @@ pub(super) struct SpeechRequest {
     /// Another name of `input`.
     pub(super) text: Option<String>,
     /// `kokoro` or one of OpenAI's names for the model that the server was started with, or
-    /// `builtin`.
+    /// `builtin`; see `/v1/models`.
     pub(super) model: Option<String>,
     /// A voice, one of OpenAI's thirteen names, a named mixture, or a mixture such as
     /// `af_bella(2)+af_sky(1)`; or an object with it as `id`.
     #[schema(value_type = Option<String>)]
     pub(super) voice: Option<VoiceName>,
-    /// Accepted and not heeded: Kokoro takes no instructions.
+    /// Accepted and not heeded: Kokoro takes no instructions. The answer's `x-koe-ignored` says so.
     pub(super) instructions: Option<String>,
     /// `mp3` (default), `opus`, `aac`, `flac`, `wav` or `pcm`; or `srt`, `vtt` or `json` for the
     /// times of the words instead of their sound.
@@ -58,10 +61,10 @@ pub(super) struct SpeechRequest {
     pub(super) lang: Option<String>,
     /// How much louder than the voice by itself, 0 to 10.
     pub(super) volume_multiplier: Option<f64>,
-    /// Accepted for Kokoro-FastAPI's clients and not heeded: koe always reads numbers, units,
-    /// addresses and signs as words.
+    /// Accepted for Kokoro-FastAPI's clients: koe always reads numbers, units, addresses and signs
+    /// as words, and the answer's `x-koe-ignored` names the options that ask for something else.
     #[schema(value_type = Option<Object>)]
-    pub(super) normalization_options: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(super) normalization_options: Option<serde_json::Map<String, Value>>,
     /// Chooses the noise in the voice: the same request with the same seed gives the same bytes.
     pub(super) seed: Option<u64>,
     /// Samples a second: 8000 to 48000 as far as the format allows; 24000 otherwise.
@@ -76,6 +79,15 @@ pub(super) struct SpeechRequest {
     pub(super) allow_voice_tags: Option<bool>,
     /// Accepted; the answer's `x-download-status` says that there is no link.
     pub(super) return_download_link: Option<bool>,
+    /// Accepted and not heeded: there is no download.
+    #[schema(value_type = Option<String>)]
+    pub(super) download_format: Option<Value>,
+    /// Accepted and not heeded; `return_timestamps` has the time of every word.
+    #[schema(value_type = Option<bool>)]
+    pub(super) return_timing: Option<Value>,
+    /// Accepted and not heeded; `/v1/audio/voices/combine` names a mixture.
+    #[schema(value_type = Option<Object>)]
+    pub(super) voice_aliases: Option<Value>,
 }
 
 /// A voice as a string, or as OpenAI's object.
@@ -133,6 +145,8 @@ pub(super) struct Checked {
     pub(super) volume: f32,
     pub(super) lead: Duration,
     pub(super) trail: Duration,
+    /// What the caller asked for and does not get.
+    pub(super) ignored: Vec<&'static str>,
     speed: f32,
     seed: u64,
     dialect: Option<Dialect>,
@@ -140,6 +154,8 @@ pub(super) struct Checked {
     voice: Option<String>,
 }
 
+/// Names what was asked for and is not heeded.
+const IGNORED: HeaderName = HeaderName::from_static("x-koe-ignored");
 /// The longest silence that can be asked for, in seconds.
 const MAX_SILENCE_S: f64 = 60.0;
 /// The longest name of a voice that is looked at.
@@ -155,7 +171,7 @@ impl SpeechRequest {
     }
 
     /// Checks everything but the text.
-    pub(super) fn check(&self) -> Result<Checked, ApiError> {
+    pub(super) fn check(&self, app: &App) -> Result<Checked, ApiError> {
         let wrong = |param: &str, message: String| ApiError::param(param, "invalid_value", message);
         for (param, value) in [("ssml", self.ssml), ("allow_voice_tags", self.allow_voice_tags)] {
             if value == Some(true) {
@@ -227,13 +243,70 @@ impl SpeechRequest {
             speed,
             seed: self.seed.unwrap_or(0),
             dialect: dialect(self.lang_code.as_deref().or(self.lang.as_deref()))?,
-            model: model(self.model.as_deref())?,
+            ignored: self.ignored(),
+            model: model(self.model.as_deref(), &app.service.library().model_name())?,
             voice: self.voice.as_ref().map(|voice| voice.0.clone()),
         })
     }
 }
 
+/// What Kokoro-FastAPI's options choose; koe does all of it, always.
+const NORMALIZATION_OPTIONS: [(&str, &str); 7] = [
+    ("normalize", "normalization_options.normalize"),
+    ("unit_normalization", "normalization_options.unit_normalization"),
+    ("url_normalization", "normalization_options.url_normalization"),
+    ("email_normalization", "normalization_options.email_normalization"),
+    (
+        "optional_pluralization_normalization",
+        "normalization_options.optional_pluralization_normalization",
+    ),
+    ("phone_normalization", "normalization_options.phone_normalization"),
+    ("replace_remaining_symbols", "normalization_options.replace_remaining_symbols"),
+];
+
+impl SpeechRequest {
+    /// The fields that ask for something that koe does not do, and that no error is worth.
+    fn ignored(&self) -> Vec<&'static str> {
+        let mut ignored = Vec::new();
+        if self.instructions.as_ref().is_some_and(|words| !words.trim().is_empty()) {
+            ignored.push("instructions");
+        }
+        let options = self.normalization_options.as_ref();
+        let is_asked = |value: &Value| !matches!(value, Value::Null | Value::Bool(true));
+        for (name, path) in NORMALIZATION_OPTIONS {
+            if options.and_then(|options| options.get(name)).is_some_and(is_asked) {
+                ignored.push(path);
+            }
+        }
+        let is_asked = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Object(map) => !map.is_empty(),
+            _ => true,
+        };
+        for (name, value) in [
+            ("download_format", &self.download_format),
+            ("return_timing", &self.return_timing),
+            ("voice_aliases", &self.voice_aliases),
+        ] {
+            if value.as_ref().is_some_and(is_asked) {
+                ignored.push(name);
+            }
+        }
+        ignored
+    }
+}
+
 impl Checked {
+    /// Names in the answer what the caller asked for and does not get.
+    pub(super) fn tell(&self, mut response: Response) -> Response {
+        if !self.ignored.is_empty()
+            && let Ok(names) = HeaderValue::from_str(&self.ignored.join(", "))
+        {
+            response.headers_mut().insert(IGNORED, names);
+        }
+        response
+    }
+
     /// The voice that a turn names, or else the request.
     pub(super) fn cast(&self, app: &App, voice: Option<&str>) -> Result<Arc<Cast>, ApiError> {
         let voice = voice.or(self.voice.as_deref()).map(str::trim);
@@ -361,10 +434,14 @@ pub(super) const MODEL_NAMES: [&str; 7] = [
 /// What the small model is called.
 pub(super) const BUILTIN: &str = "builtin";
 
-/// The library's name for a model; none is the main one.
-pub(super) fn model(name: Option<&str>) -> Result<Option<&'static str>, ApiError> {
+/// What the list of voices calls the model of a named mixture; the voices in it decide.
+const MIX: &str = "mix";
+
+/// The library's name for a model; none is the main one, whose own name is `main`.
+pub(super) fn model(name: Option<&str>, main: &str) -> Result<Option<&'static str>, ApiError> {
     match name {
-        None | Some("") => Ok(None),
+        None | Some("" | MIX) => Ok(None),
+        Some(name) if name == main => Ok(None),
         Some(BUILTIN) => Ok(Some(BUILTIN)),
         Some(name) if MODEL_NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)) => Ok(None),
         Some(name) => {
@@ -384,5 +461,21 @@ pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(64) {
         None => text.to_owned(),
         Some((at, _)) => format!("{}…", &text[..at]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_that_the_lists_show_is_a_model() {
+        for name in [None, Some(""), Some("tts-1"), Some("KOKORO"), Some("mix"), Some("our_voices")]
+        {
+            assert_eq!(model(name, "our_voices").unwrap(), None, "{name:?}");
+        }
+        assert_eq!(model(Some("builtin"), "kokoro-82m").unwrap(), Some("builtin"));
+        let error = model(Some("their_voices"), "our_voices").unwrap_err();
+        assert_eq!(error.status, axum::http::StatusCode::NOT_FOUND);
     }
 }

@@ -25,7 +25,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(
     post, path = "/v1/audio/speech", tag = "speech", request_body = SpeechRequest,
     responses(
-        (status = 200, description = "Sound, events, or the times of the words", content(
+        (status = 200, description = "Sound, events, or the times of the words", headers(
+            ("x-koe-ignored" = String, description = "Fields that were asked for and are not heeded"),
+        ), content(
             (Vec<u8> = "audio/mpeg"), (Vec<u8> = "audio/ogg"), (Vec<u8> = "audio/aac"),
             (Vec<u8> = "audio/flac"), (Vec<u8> = "audio/wav"), (Vec<u8> = "audio/pcm"),
             (String = "text/event-stream"), (String = "application/x-subrip"), (String = "text/vtt"),
@@ -57,16 +59,17 @@ async fn speech_alias(
 async fn answer(app: &Arc<App>, mut request: SpeechRequest) -> Result<Response, ApiError> {
     let arrived = Instant::now();
     let text = request.take_text(app)?;
-    let checked = request.check()?;
+    let checked = request.check(app)?;
     let cast = checked.cast(app, None)?;
     let admission = app.service.admit()?;
     app.service.ready().await;
     let turn = checked.turn(app, cast, text)?;
     let order = checked.order(vec![turn], Duration::ZERO, arrived)?;
     let running = delivery::start(app, admission, order)?;
-    match checked.output {
+    let response = match checked.output {
         Output::Times(form) => delivery::times(running, form).await,
         Output::Sound(_) if checked.sse => delivery::events(running, checked.timestamps).await,
         Output::Sound(format) => delivery::sound(running, format, &checked, arrived).await,
-    }
+    };
+    response.map(|response| checked.tell(response))
 }

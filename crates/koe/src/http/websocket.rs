@@ -37,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(300);
 const STARVED: Duration = Duration::from_secs(60);
 /// A sentence is cut off by force once it is this long.
 const MAX_SENTENCE_BYTES: usize = 16 * 1024;
+/// Up to this length the end of a sentence is looked for whenever more text comes.
+const USUAL_SENTENCE_BYTES: usize = 1024;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new().route(PATH, get(upgrade))
@@ -116,6 +118,9 @@ struct SessionInfo<'a> {
     speed: f64,
     binary: bool,
     return_timestamps: bool,
+    /// What was asked for and is not heeded.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ignored: &'a [&'static str],
 }
 
 /// Text for the job's thread.
@@ -132,6 +137,8 @@ struct Utterance {
     ended: bool,
     chars: usize,
     fed: Instant,
+    /// Whether nothing came after the last flush.
+    flushed: bool,
 }
 
 struct Connection {
@@ -162,7 +169,7 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> Result<(), Closed> {
-        let created = ServerMessage::Created { session: info(&self.session) };
+        let created = ServerMessage::Created { session: info(&self.session, &[]) };
         self.send(json(&created)).await?;
         loop {
             if self.app.service.is_draining() && self.utterance.is_none() {
@@ -218,7 +225,12 @@ impl Connection {
             Ok(ClientMessage::Update { session }) => self.update(*session).await?,
             Ok(ClientMessage::Append { text }) => self.append(text).await,
             Ok(ClientMessage::Flush) => {
-                self.feed(Text::Flush);
+                // One is as good as many, of which there would be no end.
+                let flushed =
+                    self.utterance.as_mut().map(|u| std::mem::replace(&mut u.flushed, true));
+                if flushed == Some(false) {
+                    self.feed(Text::Flush);
+                }
                 Ok(())
             }
             Ok(ClientMessage::End) => {
@@ -244,19 +256,19 @@ impl Connection {
 
     async fn update(&mut self, session: SessionUpdate) -> Result<Result<(), ApiError>, Closed> {
         let session = with_pcm(session);
-        let outcome = session.speech.check().and_then(|checked| match checked.output {
-            Output::Sound(_) => checked.cast(&self.app, None).map(drop),
+        let outcome = session.speech.check(&self.app).and_then(|checked| match checked.output {
+            Output::Sound(_) => checked.cast(&self.app, None).map(|_| checked.ignored),
             Output::Times(_) => {
                 let message = "a stream carries sound; ask for times with return_timestamps";
                 Err(ApiError::param("response_format", "invalid_value", message))
             }
         });
-        if outcome.is_ok() {
+        if let Ok(ignored) = &outcome {
             self.session = session;
-            let updated = ServerMessage::Updated { session: info(&self.session) };
+            let updated = ServerMessage::Updated { session: info(&self.session, ignored) };
             self.send(json(&updated)).await?;
         }
-        Ok(outcome)
+        Ok(outcome.map(drop))
     }
 
     async fn append(&mut self, text: String) -> Result<(), ApiError> {
@@ -270,7 +282,11 @@ impl Connection {
             }
             self.utterance = Some(self.begin().await?);
         }
+        if text.is_empty() {
+            return Ok(());
+        }
         if let Some(utterance) = &mut self.utterance {
+            utterance.flushed = false;
             utterance.chars += text.chars().count();
             if utterance.chars > self.app.options.max_chars {
                 let most = self.app.options.max_chars;
@@ -292,18 +308,18 @@ impl Connection {
 
     async fn begin(&mut self) -> Result<Utterance, ApiError> {
         let arrived = Instant::now();
-        let checked = with_pcm(self.session.clone()).speech.check()?;
+        let checked = with_pcm(self.session.clone()).speech.check(&self.app)?;
         let cast = checked.cast(&self.app, None)?;
         let admission = self.app.service.admit()?;
         self.app.service.ready().await;
         let (sender, receiver) = std_mpsc::channel();
-        let feed =
-            Sentences { texts: receiver, buffer: String::new(), start: 0, ready: VecDeque::new() };
-        let mut turn = checked.turn_of(&self.app, cast, Box::new(feed))?;
+        let feed = Box::new(Sentences::new(receiver));
+        let mut turn = checked.turn_of(&self.app, cast, feed)?;
         turn.settings.live = true;
         let order = checked.order(vec![turn], Duration::ZERO, arrived)?;
         let running = delivery::start(&self.app, admission, order)?;
-        Ok(Utterance { running, text: sender, ended: false, chars: 0, fed: Instant::now() })
+        let fed = Instant::now();
+        Ok(Utterance { running, text: sender, ended: false, chars: 0, fed, flushed: true })
     }
 
     async fn part(&mut self, part: Part) -> Result<(), Closed> {
@@ -349,7 +365,7 @@ fn with_pcm(mut session: SessionUpdate) -> SessionUpdate {
     session
 }
 
-fn info(session: &SessionUpdate) -> SessionInfo<'_> {
+fn info<'a>(session: &'a SessionUpdate, ignored: &'a [&'static str]) -> SessionInfo<'a> {
     let speech = &session.speech;
     SessionInfo {
         voice: speech.voice.as_ref().map(|voice| &*voice.0),
@@ -362,6 +378,7 @@ fn info(session: &SessionUpdate) -> SessionInfo<'_> {
         speed: speech.speed.unwrap_or(1.0),
         binary: session.binary,
         return_timestamps: speech.return_timestamps.unwrap_or(false),
+        ignored,
     }
 }
 
@@ -377,9 +394,33 @@ struct Sentences {
     /// Where the buffer begins in all text, in bytes.
     start: usize,
     ready: VecDeque<Segment>,
+    /// How long the buffer must be to be searched again; see [`Sentences::search`].
+    search_at: usize,
 }
 
 impl Sentences {
+    fn new(texts: std_mpsc::Receiver<Text>) -> Self {
+        Self { texts, buffer: String::new(), start: 0, ready: VecDeque::new(), search_at: 0 }
+    }
+
+    /// Readies the sentences that are whole.
+    ///
+    /// Every search walks the whole buffer, so one that has grown long without a sentence's end is
+    /// searched again only once it is an eighth longer: what is walked in all stays within a
+    /// multiple of the text, however small the pieces in which it comes.
+    fn search(&mut self) {
+        if self.buffer.len() < self.search_at {
+            return;
+        }
+        let mut end = koe_text::whole_sentences(&self.buffer);
+        if end == 0 && self.buffer.len() > MAX_SENTENCE_BYTES {
+            end = self.buffer.len();
+        }
+        self.cut(end);
+        let left = self.buffer.len();
+        self.search_at = if left < USUAL_SENTENCE_BYTES { 0 } else { left + left / 8 };
+    }
+
     /// Readies the first `end` bytes.
     fn cut(&mut self, end: usize) {
         if end == 0 {
@@ -404,11 +445,7 @@ impl Iterator for Sentences {
             match self.texts.recv() {
                 Ok(Text::More(text)) => {
                     self.buffer.push_str(&text);
-                    let mut end = koe_text::whole_sentences(&self.buffer);
-                    if end == 0 && self.buffer.len() > MAX_SENTENCE_BYTES {
-                        end = self.buffer.len();
-                    }
-                    self.cut(end);
+                    self.search();
                 }
                 Ok(Text::Flush) => self.cut(self.buffer.len()),
                 Err(std_mpsc::RecvError) if self.buffer.is_empty() => return None,
@@ -425,8 +462,7 @@ mod tests {
     #[test]
     fn sentences_are_handed_on_when_they_are_whole() {
         let (sender, texts) = std_mpsc::channel();
-        let mut sentences =
-            Sentences { texts, buffer: String::new(), start: 0, ready: VecDeque::new() };
+        let mut sentences = Sentences::new(texts);
         for text in ["Dr. Who", " went. ", "Then", " he came", " back"] {
             sender.send(Text::More(text.into())).unwrap();
         }
@@ -440,6 +476,24 @@ mod tests {
         let text: String = rest.iter().map(|segment| &*segment.text).collect();
         assert_eq!(text, "! Ünd");
         assert_eq!(rest[0].start, "Dr. Who went. Then he came back".len());
+    }
+
+    #[test]
+    fn what_is_searched_for_an_end_stays_within_a_multiple_of_the_text() {
+        for piece in ["a", "a ", "a, ", "Dr. "] {
+            let (_sender, texts) = std_mpsc::channel();
+            let mut sentences = Sentences::new(texts);
+            let (mut walked, mut length) = (0, 0);
+            while length < 4 * MAX_SENTENCE_BYTES {
+                sentences.buffer.push_str(piece);
+                length += piece.len();
+                let walks = sentences.buffer.len() >= sentences.search_at;
+                walked += if walks { sentences.buffer.len() } else { 0 };
+                sentences.search();
+            }
+            assert!(walked < USUAL_SENTENCE_BYTES * length, "{walked} bytes for {piece:?}");
+            assert!(sentences.buffer.len() < 2 * MAX_SENTENCE_BYTES, "cut by force");
+        }
     }
 
     #[test]

@@ -313,6 +313,10 @@ fn a_mistake_is_a_400_that_names_its_field() {
         assert_eq!(error["type"], "invalid_request_error");
         assert!(error["message"].as_str().is_some_and(|message| message.len() > 8));
     }
+    let nobody = server.speak(json!({"input": "a", "voice": "am_rmz"})).json();
+    let message = nobody["error"]["message"].as_str().unwrap();
+    assert!(message.contains("did you mean am_rms? GET /v1/audio/voices lists them"), "{message}");
+
     // What is unknown is ignored, and null is as good as absent.
     let body = json!({"input": "a", "voice": null, "unknown": [1], "speed": null, "instructions": "x",
         "normalization_options": {"normalize": true}});
@@ -339,6 +343,24 @@ fn a_mistake_is_a_400_that_names_its_field() {
 }
 
 #[test]
+fn what_is_not_heeded_is_said() {
+    let server = Server::start(&[]);
+    let body = json!({"input": "Hi.", "instructions": "Whisper.", "response_format": "pcm",
+        "normalization_options": {"normalize": false, "url_normalization": true, "other": 1}});
+    let told = "instructions, normalization_options.normalize";
+    let answer = server.speak(body.clone()).ok();
+    assert_eq!(answer.header("x-koe-ignored"), told);
+    assert_eq!(server.post("/dev/captioned_speech", &body).ok().header("x-koe-ignored"), told);
+    let turns = json!({"turns": [{"text": "Hi."}], "instructions": "Whisper."});
+    assert_eq!(server.post("/dev/dialogue", &turns).ok().header("x-koe-ignored"), "instructions");
+    let plain = json!({"input": "Hi.", "instructions": " ", "response_format": "pcm",
+        "normalization_options": {"normalize": true, "unit_normalization": null}});
+    let plain = server.speak(plain).ok();
+    assert_eq!(plain.header("x-koe-ignored"), "");
+    assert!(plain.bytes == answer.bytes, "what is not heeded changes nothing");
+}
+
+#[test]
 fn lists_have_the_shapes_that_clients_look_for() {
     let server = Server::start(&[]);
     let models = server.json("/v1/models");
@@ -355,7 +377,11 @@ fn lists_have_the_shapes_that_clients_look_for() {
     }
     let mix = json!({"name": "duo", "voice": "am_rms(2)+af_slt(1)"});
     assert_eq!(server.post("/v1/audio/voices/combine", &mix).ok().json()["id"], "duo");
-    server.speak(json!({"input": "Two of us.", "voice": "duo"})).ok();
+    // Whatever the list shows can be asked for.
+    for voice in server.json("/v1/audio/voices")["voices"].as_array().unwrap() {
+        let body = json!({"input": "Hi.", "voice": voice["id"], "model": voice["model"]});
+        server.speak(body).ok();
+    }
     assert_eq!(server.post("/v1/audio/voices/combine", &json!("am_rms+nobody")).status, 400);
 
     let phonemes = server.post("/dev/phonemize", &json!({"text": "Hello, world."})).ok().json();
