@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which rooms a room may use.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("crates/text", &[]),
     ("crates/kernels", &[]),
     ("crates/engine", &["koe-kernels"]),
     ("crates/audio", &[]),
+    ("crates/onnx", &["koe-engine"]),
     ("crates/priming", &[]),
-    ("crates/koe", &["koe-audio", "koe-engine", "koe-priming", "koe-text"]),
+    ("crates/koe", &["koe-audio", "koe-engine", "koe-onnx", "koe-priming", "koe-text"]),
     ("xtask", &["koe-audio", "koe-engine", "koe-text", "koe"]),
 ];
 
