@@ -14,6 +14,7 @@ use koe_engine::{
     Session as Native, Speech, Synthesizer,
 };
 use ort::ep::{self, ExecutionProviderDispatch};
+use ort::logging::LogLevel;
 use ort::session::{RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef};
 
@@ -148,6 +149,8 @@ impl OnnxSession {
             (self.signature.speed.as_str().into(), speed),
         ];
         let mut options = RunOptions::new().map_err(failed)?;
+        // What goes wrong is returned; a listener who left is no error worth a line.
+        options.set_log_level(LogLevel::Fatal).map_err(failed)?;
         if std::mem::take(&mut self.shrink) {
             let arenas = if self.provider == Provider::Cuda { "cpu:0;gpu:0" } else { "cpu:0" };
             options.set("memory.enable_memory_arena_shrinkage", arenas).map_err(failed)?;
