@@ -17,6 +17,7 @@ The same seed, PyTorch and voices give the same bytes. Into --out go
   kokoro-rand.safetensors  the same tensors under `<part>.<name>`, as public conversions have it
   voices/*.pt, voices/*.bin, voices-v1.0.bin   the packs: torch tensors, raw f32, and one npz
   kokoro-rand.onnx, kokoro-rand-zero-noise.onnx   with --onnx: fp32 exports by the usual recipe
+  kokoro-rand-plain.onnx                          the first without loops and sequences, for OpenVINO
 """
 import argparse
 import hashlib
@@ -261,6 +262,28 @@ def save_voices(folder, out):
     return sorted(packs)
 
 
+class PlainAlignment:
+    """While active, `repeat_interleave` is made of comparisons and `squeeze()` keeps one axis.
+
+    In the usual export the first becomes a loop over sequences and the second has an unknown number of
+    axes, neither of which OpenVINO converts. The result is the same.
+    """
+
+    def __enter__(self):
+        self.saved = torch.repeat_interleave, torch.Tensor.squeeze
+
+        def repeat_interleave(values, repeats):
+            ends = torch.cumsum(repeats, 0)
+            steps = torch.arange(ends[-1], device=values.device)
+            return (steps[:, None] >= ends[None]).sum(1)
+
+        torch.repeat_interleave = repeat_interleave
+        torch.Tensor.squeeze = lambda x, *axes: self.saved[1](x, *axes) if axes else x.reshape(-1)
+
+    def __exit__(self, *_):
+        torch.repeat_interleave, torch.Tensor.squeeze = self.saved
+
+
 def export_onnx(config, out):
     """The fp32 exports that public repositories have: opset 17, integer speed, convolution STFT."""
     model = upstream.load(config, out / "kokoro-v1_0.pth", onnx_stft=True)
@@ -282,6 +305,8 @@ def export_onnx(config, out):
     write(out / "kokoro-rand.onnx")
     with upstream.Noise():
         write(out / "kokoro-rand-zero-noise.onnx")
+    with PlainAlignment():
+        write(out / "kokoro-rand-plain.onnx")
 
 
 def describe(config, out, pack, seed):

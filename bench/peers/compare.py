@@ -1,11 +1,22 @@
 #!/usr/bin/env python3
-"""Time koe against ONNX Runtime fp32 on this machine: same model, same tokens, same style, same threads.
+"""Time koe against other runtimes on this machine: same model, same tokens, same style, same threads.
 
-Both run as long-lived processes that answer one line protocol (see ort_worker.py). After a warm-up of each
-length they take turns, A B B A ..., and the one that waits is stopped, so neither a neighbour's burst of
-work nor the peer's spinning threads favours one of them. Answers are checked before they are timed: as many
-samples as frames, the level of the peer's sound, durations printed where they differ. Cold start is the time
-from starting a process to its first result at the shortest length, with the files in the page cache.
+Each column is a long-lived process that answers one line protocol (see ort_worker.py). After a warm-up of
+each length they take turns, A B C C B A ..., and those that wait are stopped, so neither a neighbour's burst
+of work nor a peer's spinning threads favours one of them. Answers are checked before they are timed: as many
+samples as frames, the level of ONNX Runtime's sound, durations that differ are counted. Cold start is the
+time from starting a process to its first result at the shortest length, with the files in the page cache.
+
+The columns (--columns takes some, in this order; onnxruntime is what factors are of):
+
+  koe             in the best precision and instructions of this CPU
+  koe-f32         in f32
+  koe-avx2        in f32, held to AVX2
+  koe-f32-1t, koe-bf16-1t   on one thread
+  onnxruntime     fp32
+  openvino        fp32
+  openvino-bf16   with the hint bf16
+  pytorch         eager, fp32
 
 The model is made by ../make_model.py --onnx. Prints tables; writes them with everything needed to repeat
 the run to ../records/<date>-<cpu>/.
@@ -32,6 +43,10 @@ SAMPLE_RATE_HZ = 24_000
 # Two implementations of one random model agree in level far better than this; a broken one does not.
 # The exports' inverse STFT is up to 6 dB off in single bands (see ../README.md), hence so wide.
 LEVEL_RATIO = 2.0
+# What factors are of, and whose sound and durations the others are held to.
+BASE = "onnxruntime"
+# Too slow for as many rounds as the rest.
+SLOW = {"pytorch"}
 
 
 def own_scheduler_group():
@@ -109,47 +124,57 @@ def write_case(folder, n, voice, speed):
     return path
 
 
-def check(n, ours, theirs):
-    """Both spoke, and nearly the same thing; returns a remark for the table."""
-    for name, (_, samples, rms, frames, _) in (("koe", ours), ("onnxruntime", theirs)):
+def check(n, answers):
+    """All spoke, and nearly the same thing; returns how many durations of each differ from the base's."""
+    base = answers.get(BASE) or next(iter(answers.values()))
+    different = {}
+    for name, (_, samples, rms, frames, _) in answers.items():
         if samples != sum(frames) * FRAME_SAMPLES or len(frames) != n + 2 or not rms > 0:
             raise SystemExit(f"{name} at {n} tokens: {samples} samples, {sum(frames)} frames, rms {rms}")
-    if not 1 / LEVEL_RATIO < ours[2] / theirs[2] < LEVEL_RATIO:
-        raise SystemExit(f"levels at {n} tokens differ: rms {ours[2]} against {theirs[2]}")
-    different = sum(a != b for a, b in zip(ours[3], theirs[3]))
-    return f"{different} of {n + 2} durations differ" if different else "durations equal"
+        if not 1 / LEVEL_RATIO < rms / base[2] < LEVEL_RATIO:
+            raise SystemExit(f"levels at {n} tokens differ: {name} has rms {rms}, not {base[2]}")
+        different[name] = sum(a != b for a, b in zip(frames, base[3]))
+    return different
 
 
-def steady(workers, cases, rounds):
+def steady(workers, cases, rounds, slow_rounds):
     """Rows of the steady state, by length."""
     rows = []
     for n, case in cases.items():
-        answers = []
+        answers = {}
         for worker in workers:
             worker.resume()
-            answers.append(worker.speak(case))
+            answers[worker.name] = worker.speak(case)
             worker.pause()
-        remark = check(n, *answers)
+        different = check(n, answers)
         times = {worker.name: [] for worker in workers}
         for turn in range(rounds):
             for worker in workers if turn % 2 == 0 else workers[::-1]:
+                if worker.name in SLOW and turn >= slow_rounds:
+                    continue
                 worker.resume()
                 answer = worker.speak(case)
                 worker.pause()
                 times[worker.name].append({"ms": answer[0], "cpu": answer[4]})
-        audio = answers[1][1] / SAMPLE_RATE_HZ
-        row = {"tokens": n, "audio_s": audio, "check": remark, "times": times}
+        row = {"tokens": n, "times": times, "columns": {}}
         for worker in workers:
             milliseconds = [x["ms"] for x in times[worker.name]]
-            row[worker.name] = {"median_ms": statistics.median(milliseconds), "best_ms": min(milliseconds),
-                                "rtf": statistics.median(milliseconds) / 1e3 / audio,
-                                "cpu": statistics.median(x["cpu"] for x in times[worker.name])}
-        row["ratio"] = row[workers[1].name]["median_ms"] / row[workers[0].name]["median_ms"]
+            median = statistics.median(milliseconds)
+            audio = answers[worker.name][1] / SAMPLE_RATE_HZ
+            row["columns"][worker.name] = {
+                "audio_s": audio, "median_ms": median, "best_ms": min(milliseconds), "rtf": median / 1e3 / audio,
+                "cpu": statistics.median(x["cpu"] for x in times[worker.name]),
+                "durations_that_differ": different[worker.name]}
+        base = row["columns"].get(BASE)
+        for column in row["columns"].values():
+            # By the second of sound, because durations may differ.
+            column["times_as_fast_as_base"] = base["rtf"] / column["rtf"] if base else None
         rows.append(row)
-        a, b = (row[worker.name] for worker in workers)
-        print(f"{n:4d} tokens {audio:6.2f} s | koe {a['median_ms']:8.1f} ms (best {a['best_ms']:8.1f}, RTF "
-              f"{a['rtf']:.4f}, cpu {a['cpu']:.2f}) | onnxruntime {b['median_ms']:8.1f} ms (best {b['best_ms']:8.1f}, "
-              f"RTF {b['rtf']:.4f}, cpu {b['cpu']:.2f}) | {row['ratio']:.2f}x | {remark}", flush=True)
+        for name, column in row["columns"].items():
+            factor = column["times_as_fast_as_base"]
+            print(f"{n:4d} tokens | {name:14s} | {column['audio_s']:6.2f} s of sound | {column['median_ms']:8.1f} ms "
+                  f"(best {column['best_ms']:8.1f}) | RTF {column['rtf']:.4f} | cpu {column['cpu']:.2f} | "
+                  + (f"{factor:.2f}x" if factor else "") + f" | {different[name]} durations differ", flush=True)
     return rows
 
 
@@ -206,16 +231,38 @@ def machine():
             "kernel": platform.release(), "load": os.getloadavg(), "python": platform.python_version()}
 
 
+def columns(args, cache):
+    """The command of every column."""
+    def koe(isa, precision, threads=args.threads):
+        return [str(args.koe), str(args.model), str(cache), str(threads), isa, precision]
+
+    def python(script, *arguments):
+        return [sys.executable, str(HERE / script), *map(str, arguments)]
+
+    plain = args.model / "kokoro-rand-plain.onnx"
+    return {
+        "koe": koe("auto", "auto"),
+        "koe-f32": koe("auto", "f32"),
+        "koe-avx2": koe("avx2", "f32"),
+        "koe-f32-1t": koe("auto", "f32", 1),
+        "koe-bf16-1t": koe("auto", "bf16", 1),
+        "onnxruntime": python("ort_worker.py", args.model / "kokoro-rand.onnx", args.threads),
+        "openvino": python("openvino_worker.py", plain, args.threads, "f32"),
+        "openvino-bf16": python("openvino_worker.py", plain, args.threads, "bf16"),
+        "pytorch": python("torch_worker.py", args.model, args.threads)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="what make_model.py --onnx wrote")
     parser.add_argument("--koe", type=Path, required=True, help="the built example serve_tokens")
     parser.add_argument("--cache", type=Path, help="koe's cache folder (default: a temporary one)")
     parser.add_argument("--voice", default="af_heart")
-    parser.add_argument("--isa", help="instructions that koe is held to (default: the best of this CPU)")
+    parser.add_argument("--columns", type=lambda s: s.split(","), default=["koe", "koe-f32", BASE])
     parser.add_argument("--tokens", type=lambda s: [int(x) for x in s.split(",")], default=[20, 100, 300, 510])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slow-rounds", type=int, default=1, help="rounds of pytorch")
     parser.add_argument("--cold", type=int, default=5, help="fresh processes of each for the cold start; 0 skips")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--commit", help="what --koe was built from (default: this checkout's)")
@@ -226,17 +273,15 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         cache = args.cache or Path(scratch) / "cache"
         cache.mkdir(parents=True, exist_ok=True)
-        commands = {
-            "koe": [str(args.koe), str(args.model), str(cache), str(args.threads), *([args.isa] if args.isa else [])],
-            "onnxruntime": [sys.executable, str(HERE / "ort_worker.py"), str(args.model / "kokoro-rand.onnx"),
-                            str(args.threads)]}
+        everything = columns(args, cache)
+        commands = {name: everything[name] for name in args.columns}
         voice = args.model / "voices" / f"{args.voice}.bin"
         cases = {n: write_case(scratch, n, voice, 1) for n in args.tokens}
         workers = [Worker(name, command).ready() for name, command in commands.items()]
         print(", ".join(worker.description for worker in workers) + f"; {args.threads} threads, {args.rounds} rounds")
         for worker in workers:
             worker.pause()
-        rows = steady(workers, cases, args.rounds)
+        rows = steady(workers, cases, args.rounds, args.slow_rounds)
         for worker in workers:
             worker.resume()
             worker.close()
@@ -251,12 +296,12 @@ def main():
         commit = "unknown"
     slug = re.sub(r"[^a-z0-9]+", "-", here["cpu"].lower().replace("(r)", "")).strip("-")
     today = datetime.date.today().isoformat()
-    path = args.record or (HERE.parent / "records" / f"{today}-{slug}" / f"ort-fp32-{args.threads}t{f'-{args.isa}' if args.isa else ''}.json")
+    path = args.record or (HERE.parent / "records" / f"{today}-{slug}" / f"peers-{args.threads}t.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({
-        "command": "python bench/peers/compare.py --tokens {} --threads {} --rounds {} --cold {}{}".format(
-            ",".join(map(str, args.tokens)), args.threads, args.rounds, args.cold,
-            f" --isa {args.isa}" if args.isa else ""),
+        "command": "python bench/peers/compare.py --columns {} --tokens {} --threads {} --rounds {} --slow-rounds {} "
+                   "--cold {}".format(",".join(args.columns), ",".join(map(str, args.tokens)), args.threads,
+                                      args.rounds, args.slow_rounds, args.cold),
         "note": args.note, "date": today, "commit": commit, "machine": here,
         "peers": [worker.description for worker in workers],
         "steady": rows, "cold": cold_rows, "memory": memory_rows}, indent=1) + "\n")
