@@ -37,6 +37,13 @@ pub(crate) struct Work {
     pub(crate) bytes: f64,
 }
 
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.flop += other.flop;
+        self.bytes += other.bytes;
+    }
+}
+
 impl Profile {
     pub(crate) fn add(&mut self, name: &str, since: Instant, work: Work) {
         let time = since.elapsed();

@@ -2,18 +2,34 @@
 //!
 //! [`Threads::run`] calls one closure on every thread at once and waits for all. The closure
 //! takes pieces of work from an iterator behind a mutex, so which thread does which piece is
-//! left to chance, and no result may depend on it. A thread with nothing to do spins for some
-//! microseconds, because the next layer mostly follows at once, and then sleeps.
+//! left to chance, and no result may depend on it. A thread with nothing to do spins for a
+//! fraction of a millisecond, because the next layer mostly follows at once, and then sleeps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 
-/// About 20 µs: longer than the gap between two layers, shorter than a wake-up costs.
-const SPINS: u32 = 2_000;
+/// How long a thread spins before it sleeps: longer than what one thread does alone between two
+/// layers, so that it is awake for the next, and short beside any synthesis.
+const SPIN: Duration = Duration::from_micros(200);
+
+/// Spins until `done`, or until it has taken long enough.
+fn spin(done: impl Fn() -> bool) {
+    let mut started = None;
+    while !done() {
+        // The clock costs as much as some spins.
+        for _ in 0..16 {
+            std::hint::spin_loop();
+        }
+        if started.get_or_insert_with(Instant::now).elapsed() > SPIN {
+            break;
+        }
+    }
+}
 
 /// A thread's own memory, for the block it works on.
 #[derive(Default)]
@@ -64,6 +80,8 @@ pub(crate) struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     stage: Stage,
+    /// Products by columns, before they are set side by side.
+    pub(crate) columns: Buffer,
 }
 
 impl Threads {
@@ -82,7 +100,7 @@ impl Threads {
             std::thread::Builder::new().name(name).spawn(move || work(&shared)).ok()
         };
         let workers = (1..n_threads).map_while(spawn).collect();
-        Self { shared, workers, stage: Stage::default() }
+        Self { shared, workers, stage: Stage::default(), columns: Buffer::default() }
     }
 
     /// How many threads there are.
@@ -124,6 +142,7 @@ impl Threads {
     /// Gives the threads' memory back.
     pub(crate) fn release(&mut self) {
         self.run(|stage| *stage = Stage::default());
+        self.columns = Buffer::default();
     }
 }
 
@@ -132,12 +151,7 @@ struct Wait<'a>(&'a Shared);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        for _ in 0..SPINS {
-            if self.0.busy.load(Ordering::Acquire) == 0 {
-                break;
-            }
-            std::hint::spin_loop();
-        }
+        spin(|| self.0.busy.load(Ordering::Acquire) == 0);
         let mut state = self.0.lock();
         while self.0.busy.load(Ordering::Acquire) != 0 {
             state = self.0.done.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -150,12 +164,7 @@ fn work(shared: &Shared) {
     let mut stage = Stage::default();
     let mut seen = 0;
     loop {
-        for _ in 0..SPINS {
-            if shared.epoch.load(Ordering::Acquire) != seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
+        spin(|| shared.epoch.load(Ordering::Acquire) != seen);
         let job = {
             let mut state = shared.lock();
             while shared.epoch.load(Ordering::Acquire) == seen {

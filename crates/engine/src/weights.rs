@@ -31,6 +31,8 @@ pub(crate) struct Loader<'a> {
     source: Source<'a>,
     /// Of the layers that are loaded now.
     precision: Precision,
+    /// Numbers in the table of styles that layers have asked for.
+    n_styles: usize,
 }
 
 /// Where the walk is.
@@ -54,12 +56,12 @@ impl<'a> Loader<'a> {
         sink: &'a mut PackWriter,
         precision: Precision,
     ) -> Self {
-        Self { source: Source::Making(source, sink), precision }
+        Self { source: Source::Making(source, sink), precision, n_styles: 0 }
     }
 
     /// Finds what [`Loader::making`] made with this precision.
     pub(crate) fn finding(pack: &'a Arc<Pack>, precision: Precision) -> Self {
-        Self { source: Source::Finding(pack), precision }
+        Self { source: Source::Finding(pack), precision, n_styles: 0 }
     }
 
     /// What decides durations and melody is loaded, and computed, in f32 whatever the precision.
@@ -68,6 +70,17 @@ impl<'a> Loader<'a> {
         let loaded = load(self);
         self.precision = precision;
         loaded
+    }
+
+    /// Room for `n` numbers in the table of what layers make of the style; where it begins.
+    pub(crate) fn place_in_styles(&mut self, n: usize) -> usize {
+        self.n_styles += n;
+        self.n_styles - n
+    }
+
+    /// Length of that table.
+    pub(crate) fn n_styles(&self) -> usize {
+        self.n_styles
     }
 
     /// A section of `len` numbers that `make` computes from the checkpoint.

@@ -5,6 +5,7 @@
 use koe_kernels::gemm::Rows;
 
 use super::context::Context;
+use super::norm::StyleLayer;
 use super::product::{Finish, Product};
 use super::residual::{BlockScratch, ResidualBlock};
 use crate::buffer::Buffer;
@@ -46,13 +47,18 @@ impl Decoder {
         })
     }
 
+    /// In the order in which they are loaded.
+    pub(crate) fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
+        self.encode.styles().chain(self.decode.iter().flat_map(ResidualBlock::styles))
+    }
+
     /// `text` `[F][C]` and both curves `[2F]` to `out` `[2F][upsample_initial_channel]`.
     pub(crate) fn run(
         &self,
         cx: &mut Context<'_, '_>,
         text: &[f32],
         curves: (&[f32], &[f32]),
-        style: &[f32],
+        styles: &[f32],
         scratch: (&mut BlockScratch<'_>, &mut Buffer),
         out: &mut [f32],
     ) -> Result<(), Error> {
@@ -71,7 +77,7 @@ impl Decoder {
 
         let first = &mut joined[..n * (c + 2)];
         join(&[(text, c), (f0, 1), (energy, 1)], first);
-        self.encode.run(cx, first, style, blocks, x)?;
+        self.encode.run(cx, first, styles, blocks, x)?;
 
         self.bypass.apply(cx, Rows::plain(text, c), bypass, Finish::Store)?;
         let joined = &mut joined[..n * (width + self.bypass.n + 2)];
@@ -79,7 +85,7 @@ impl Decoder {
             join(&[(x, width), (bypass, self.bypass.n), (f0, 1), (energy, 1)], joined);
             let y = if block.rows_out(n) == n { &mut *x } else { &mut *out };
             cx.let_go();
-            block.run(cx, joined, style, blocks, y)?;
+            block.run(cx, joined, styles, blocks, y)?;
         }
         Ok(())
     }

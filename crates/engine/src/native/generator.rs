@@ -11,7 +11,7 @@ use koe_kernels::activation;
 use koe_kernels::gemm::{Output, Rows};
 
 use super::context::Context;
-use super::norm::{AdaIn, Coefficients, Moments};
+use super::norm::{AdaIn, Coefficients, Moments, StyleLayer};
 use super::product::{Activated, Activation, Block, Finish, Product};
 use super::source::{Noise, Source};
 use super::stft::Stft;
@@ -77,8 +77,8 @@ pub(crate) struct Voiced<'a> {
     pub(crate) features: &'a [f32],
     /// In Hz, `[2F]`.
     pub(crate) f0: &'a [f32],
-    /// The acoustic half.
-    pub(crate) style: &'a [f32],
+    /// The table of what layers make of the style.
+    pub(crate) styles: &'a [f32],
     pub(crate) excitation: Excitation<'a>,
 }
 
@@ -139,6 +139,13 @@ impl Generator {
         Ok(Self { source: Source::load(load, scale)?, stft, rates, last, scale })
     }
 
+    /// In the order in which they are loaded.
+    pub(crate) fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
+        let blocks =
+            self.rates.iter().flat_map(|rate| rate.blocks.iter().chain([&rate.source_block]));
+        blocks.flat_map(SnakeBlock::styles)
+    }
+
     /// To `samples` `[2F * scale]`.
     pub(crate) fn run(
         &self,
@@ -147,7 +154,7 @@ impl Generator {
         scratch: (&mut GeneratorScratch, &mut Large, &mut Moments, &mut Coefficients),
         samples: &mut [f32],
     ) -> Result<(), Error> {
-        let Voiced { features, f0, style, excitation } = *input;
+        let Voiced { features, f0, styles, excitation } = *input;
         let (GeneratorScratch { source, spectrum, mirrored, input }, large, moments, coefficients) =
             scratch;
         let Large { x, way, sum, middle } = large;
@@ -189,7 +196,7 @@ impl Generator {
                 depth: width,
             };
             rate.source_conv.apply(cx, rows, x, Finish::Store)?;
-            rate.source_block.run_in_place(cx, x, style, snake)?;
+            rate.source_block.run_in_place(cx, x, styles, snake)?;
             let before = if i == 0 { features } else { sum.get(n_rows * 2 * c) };
             rate.up.add(cx, before, rate.reflect, x)?;
             cx.let_go();
@@ -201,12 +208,12 @@ impl Generator {
             let mean_of = rate.blocks.len();
             for (j, block) in rate.blocks.iter().enumerate() {
                 if j == 0 {
-                    block.run(cx, x, style, snake, sum)?;
+                    block.run(cx, x, styles, snake, sum)?;
                     continue;
                 }
                 cx.let_go();
                 let way = way.take(x.len());
-                block.run(cx, x, style, snake, way)?;
+                block.run(cx, x, styles, snake, way)?;
                 let factor = if j + 1 == mean_of { 1.0 / mean_of as f32 } else { 1.0 };
                 add_scaled(cx, way, factor, sum, c);
             }
@@ -301,12 +308,17 @@ impl SnakeBlock {
         Ok(Self { steps: dilations.iter().enumerate().map(step).collect::<Result<_, Error>>()? })
     }
 
+    /// In the order in which they are loaded.
+    fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
+        self.steps.iter().flat_map(|step| [step.norm1.style(), step.norm2.style()])
+    }
+
     /// `x` `[T][C]`, whose moments are in `scratch.input`, to `out`.
     fn run(
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
-        style: &[f32],
+        styles: &[f32],
         scratch: &mut SnakeScratch<'_>,
         out: &mut [f32],
     ) -> Result<(), Error> {
@@ -314,13 +326,13 @@ impl SnakeBlock {
         let middle = middle.take(x.len());
         for (i, step) in self.steps.iter().enumerate() {
             if i == 0 {
-                step.norm1.coefficients(cx, style, input, coefficients);
+                step.norm1.coefficients(cx, styles, input, coefficients);
                 step.first(cx, x, coefficients, middle, moments)?;
-                step.norm2.coefficients(cx, style, moments, coefficients);
+                step.norm2.coefficients(cx, styles, moments, coefficients);
                 let finish = Finish::Join { with: x, factor: 1.0 };
                 step.second(cx, middle, coefficients, out, finish, moments)?;
             } else {
-                step.in_place(cx, out, style, (moments, coefficients, middle))?;
+                step.in_place(cx, out, styles, (moments, coefficients, middle))?;
             }
         }
         Ok(())
@@ -331,7 +343,7 @@ impl SnakeBlock {
         &self,
         cx: &mut Context<'_, '_>,
         x: &mut [f32],
-        style: &[f32],
+        styles: &[f32],
         scratch: &mut SnakeScratch<'_>,
     ) -> Result<(), Error> {
         let SnakeScratch { moments, coefficients, middle, .. } = scratch;
@@ -339,7 +351,7 @@ impl SnakeBlock {
         let Some(first) = self.steps.first() else { return Ok(()) };
         moments.measure(cx, x, first.conv1.depth)?;
         for step in &self.steps {
-            step.in_place(cx, x, style, (moments, coefficients, middle))?;
+            step.in_place(cx, x, styles, (moments, coefficients, middle))?;
         }
         Ok(())
     }
@@ -351,13 +363,13 @@ impl SnakeStep {
         &self,
         cx: &mut Context<'_, '_>,
         x: &mut [f32],
-        style: &[f32],
+        styles: &[f32],
         scratch: (&mut Moments, &mut Coefficients, &mut [f32]),
     ) -> Result<(), Error> {
         let (moments, coefficients, middle) = scratch;
-        self.norm1.coefficients(cx, style, moments, coefficients);
+        self.norm1.coefficients(cx, styles, moments, coefficients);
         self.first(cx, x, coefficients, middle, moments)?;
-        self.norm2.coefficients(cx, style, moments, coefficients);
+        self.norm2.coefficients(cx, styles, moments, coefficients);
         self.second(cx, middle, coefficients, x, Finish::Add, moments)
     }
 

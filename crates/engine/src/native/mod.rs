@@ -4,6 +4,7 @@
 //! activations are time-major, `[T][C]`, where the reference has `[C, T]`.
 
 mod albert;
+mod columns;
 mod context;
 mod decoder;
 mod generator;

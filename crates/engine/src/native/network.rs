@@ -7,7 +7,7 @@ use super::context::Context;
 use super::decoder::Decoder;
 use super::generator::{Excitation, Generator, GeneratorScratch, Large, Voiced};
 use super::lstm::LstmScratch;
-use super::norm::{Coefficients, Moments};
+use super::norm::{Coefficients, Moments, StyleLayer};
 use super::product::{Finish, Product};
 use super::prosody::{Prosody, ProsodyScratch};
 use super::residual::BlockScratch;
@@ -30,6 +30,9 @@ pub(crate) struct Network {
     bert_width: usize,
     /// Channels between decoder and generator.
     features: usize,
+    /// Numbers that layers make of the style: those of the prosodic half, and all.
+    n_prosodic: usize,
+    n_styles: usize,
 }
 
 /// What one synthesis is of.
@@ -58,6 +61,8 @@ pub(crate) struct Scratch {
     hidden: Buffer,
     encoded: Buffer,
     durations: Buffer,
+    /// What layers make of the style.
+    styles: Buffer,
     curves: Buffer,
     text: Buffer,
     aligned: Buffer,
@@ -75,16 +80,25 @@ pub(crate) struct Scratch {
 impl Network {
     pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
         let (c, bert_width) = (config.hidden_dim, config.plbert.hidden_size);
+        let bert = Albert::load(load, config)?;
+        let bert_encoder = Product::linear(load, "bert_encoder", bert_width, c)?;
+        let prosody = load.in_f32(|load| Prosody::load(load, config))?;
+        let n_prosodic = load.n_styles();
+        let text_encoder = TextEncoder::load(load, config)?;
+        let decoder = Decoder::load(load, config)?;
+        let generator = Generator::load(load, config)?;
         Ok(Self {
-            bert: Albert::load(load, config)?,
-            bert_encoder: Product::linear(load, "bert_encoder", bert_width, c)?,
-            prosody: load.in_f32(|load| Prosody::load(load, config))?,
-            text_encoder: TextEncoder::load(load, config)?,
-            decoder: Decoder::load(load, config)?,
-            generator: Generator::load(load, config)?,
+            bert,
+            bert_encoder,
+            prosody,
+            text_encoder,
+            decoder,
+            generator,
             channels: c,
             bert_width,
             features: config.istftnet.upsample_initial_channel,
+            n_prosodic,
+            n_styles: load.n_styles(),
         })
     }
 
@@ -107,6 +121,10 @@ impl Network {
         s.identity.clear();
         s.identity.extend(0..n as u32);
 
+        let styles = &mut s.styles.take(self.n_styles)[..self.n_prosodic];
+        StyleLayer::fill(cx, self.prosody.styles(), prosodic, 0, styles)?;
+        let styles = &*styles;
+
         // How it is said: durations from BERT and the prosodic style.
         let bert = s.bert_out.take(n * self.bert_width);
         self.bert.run(cx, &s.tokens, &mut s.albert, bert)?;
@@ -117,7 +135,7 @@ impl Network {
         let width = self.prosody.width();
         let encoded = s.encoded.take(n * width);
         let lstm = (&mut s.prosody, &mut s.lstm);
-        self.prosody.encode(cx, hidden, prosodic, &s.identity, lstm, encoded)?;
+        self.prosody.encode(cx, hidden, (prosodic, styles), &s.identity, lstm, encoded)?;
         cx.stage("prosody_text", encoded, width);
         let durations = s.durations.take(n);
         let lstm = (&mut s.prosody, &mut s.lstm);
@@ -145,7 +163,11 @@ impl Network {
         self.durations(cx, input, scratch)?;
         let s = scratch;
         let c = self.channels;
-        let (acoustic, prosodic) = input.style.split_at(HALF_STYLE);
+        let acoustic = &input.style[..HALF_STYLE];
+        let styles = s.styles.take(self.n_styles);
+        let layers = self.decoder.styles().chain(self.generator.styles());
+        StyleLayer::fill(cx, layers, acoustic, self.n_prosodic, &mut styles[self.n_prosodic..])?;
+        let styles = &*styles;
         let n = s.tokens.len();
         let n_frames = s.frames.iter().map(|&n| n as usize).sum::<usize>();
         let encoded = s.encoded.get(n * self.prosody.width());
@@ -164,7 +186,7 @@ impl Network {
         };
         let lstm = (&mut s.lstm, &mut blocks, &mut s.large.x);
         let curves = (&mut *f0, &mut *energy);
-        self.prosody.curves(cx, encoded, prosodic, &s.token_of_frame, lstm, curves)?;
+        self.prosody.curves(cx, encoded, styles, &s.token_of_frame, lstm, curves)?;
         cx.stage("f0", f0, 1);
         cx.stage("n", energy, 1);
         cx.let_go();
@@ -188,12 +210,12 @@ impl Network {
             room: &mut s.large.way,
         };
         let decoder = (&mut blocks, &mut s.large.x);
-        self.decoder.run(cx, aligned, (f0, energy), acoustic, decoder, features)?;
+        self.decoder.run(cx, aligned, (f0, energy), styles, decoder, features)?;
         cx.stage("decoder_features", features, self.features);
         s.n_samples = n_frames * FRAME_SAMPLES;
         let samples = s.samples.take(s.n_samples);
         let generator = (&mut s.generator, &mut s.large, &mut s.moments, &mut s.coefficients);
-        let voiced = Voiced { features, f0, style: acoustic, excitation: input.excitation };
+        let voiced = Voiced { features, f0, styles, excitation: input.excitation };
         self.generator.run(cx, &voiced, generator, samples)
     }
 }

@@ -91,7 +91,6 @@ pub(crate) struct Coefficients {
     n: usize,
     scale: Buffer,
     shift: Buffer,
-    style: Buffer,
 }
 
 impl Coefficients {
@@ -112,24 +111,84 @@ impl Coefficients {
     }
 }
 
-/// Style to γ and β: `name.fc`.
-pub(crate) struct AdaIn {
+/// Style to γ and β, `[2][channels]`: `name.fc`. All of them depend on the style alone, so they are
+/// computed together before anything else, on all threads, into one table.
+pub(crate) struct StyleLayer {
     fc: Product,
+    /// Where the table has this layer's numbers.
+    at: usize,
+}
+
+impl StyleLayer {
+    pub(crate) fn load(load: &mut Loader<'_>, name: &str, channels: usize) -> Result<Self, Error> {
+        let fc = Product::linear(load, &format!("{name}.fc"), HALF_STYLE, 2 * channels)?;
+        let at = load.place_in_styles(fc.n);
+        Ok(Self { fc, at })
+    }
+
+    /// γ and β.
+    pub(crate) fn of<'a>(&self, styles: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+        styles[self.at..][..self.fc.n].split_at(self.fc.n / 2)
+    }
+
+    /// Fills the part of the table from `first` on: for `layers` in the order in which they were
+    /// loaded, whose half of the style this is.
+    pub(crate) fn fill<'a>(
+        cx: &mut Context<'_, '_>,
+        layers: impl Iterator<Item = &'a Self> + Send,
+        style: &[f32],
+        first: usize,
+        styles: &mut [f32],
+    ) -> Result<(), Error> {
+        cx.go_on()?;
+        let started = cx.clock();
+        let (isa, len) = (cx.isa, styles.len());
+        let mut work = Work::default();
+        let profiled = started.is_some();
+        let rest = Mutex::new((layers, &mut *styles));
+        let done = Mutex::new(&mut work);
+        cx.threads.run(|_| {
+            loop {
+                let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(layer) = rest.0.next() else { break };
+                let left = std::mem::take(&mut rest.1);
+                let at = first + len - left.len();
+                assert_eq!(layer.at, at, "{}: layers out of order", layer.fc.name());
+                let (out, left) = left.split_at_mut(layer.fc.n);
+                rest.1 = left;
+                drop(rest);
+                layer.fc.multiply(isa, Rows::plain(style, HALF_STYLE), 1, out, Output::Store);
+                if profiled {
+                    **done.lock().unwrap_or_else(PoisonError::into_inner) += layer.fc.work(1);
+                }
+            }
+        });
+        cx.record(started, "styles", work);
+        Ok(())
+    }
+}
+
+/// Instance normalisation with a style.
+pub(crate) struct AdaIn {
+    style: StyleLayer,
     channels: usize,
 }
 
 impl AdaIn {
     pub(crate) fn load(load: &mut Loader<'_>, name: &str, channels: usize) -> Result<Self, Error> {
         load.require_plain_norm(&format!("{name}.norm"), channels)?;
-        let fc = Product::linear(load, &format!("{name}.fc"), HALF_STYLE, 2 * channels)?;
-        Ok(Self { fc, channels })
+        Ok(Self { style: StyleLayer::load(load, name, channels)?, channels })
+    }
+
+    pub(crate) fn style(&self) -> &StyleLayer {
+        &self.style
     }
 
     /// The affine map for a tensor of these moments.
     pub(crate) fn coefficients(
         &self,
         cx: &mut Context<'_, '_>,
-        style: &[f32],
+        styles: &[f32],
         moments: &Moments,
         out: &mut Coefficients,
     ) {
@@ -137,9 +196,7 @@ impl AdaIn {
         let c = self.channels;
         assert_eq!(moments.channels, c);
         out.n = c;
-        let gamma_beta = out.style.take(2 * c);
-        self.fc.multiply(cx.isa, Rows::plain(style, HALF_STYLE), 1, gamma_beta, Output::Store);
-        let (gamma, beta) = gamma_beta.split_at(c);
+        let (gamma, beta) = self.style.of(styles);
         let (scale, shift) = (out.scale.take(c), out.shift.take(c));
         moments.combine(shift, scale);
         for i in 0..c {
@@ -147,6 +204,6 @@ impl AdaIn {
             scale[i] = (1.0 + gamma[i]) / (variance + EPSILON).sqrt();
             shift[i] = beta[i] - mean * scale[i];
         }
-        cx.record(started, "adain", self.fc.work(1));
+        cx.record(started, "coefficients", Work::default());
     }
 }

@@ -16,11 +16,13 @@ use koe_kernels::number::Number;
 use koe_kernels::winograd::Shape;
 use koe_kernels::{Isa, activation};
 
+use super::columns::{Columns, Input, most_rows};
 use super::context::Context;
 use super::norm::Moments;
 use crate::Error;
+use crate::buffer::Buffer;
 use crate::profile::Work;
-use crate::threads::Stage;
+use crate::threads::{Stage, Threads};
 use crate::weights::{Loader, Section, Weights};
 
 /// Rows that every kernel computes together divide this; blocks are multiples of it.
@@ -208,6 +210,36 @@ impl Product {
         if self.bias.is_empty() { None } else { Some(&self.bias) }
     }
 
+    /// The most rows that a convolution shares out by columns among so many threads.
+    fn most_by_columns(&self, n_threads: usize) -> usize {
+        match &self.weights {
+            _ if self.quick.is_some() || n_threads == 1 => 0,
+            Weights::F32(_) => most_rows::<f32>(self.depth, self.n),
+            Weights::Bf16(_) => most_rows::<u16>(self.depth, self.n),
+        }
+    }
+
+    fn convolve_by_columns(
+        &self,
+        isa: Isa,
+        threads: &mut Threads,
+        (block, input): (Block, Activated<'_>),
+        pieces: &Pieces<'_>,
+        finish: Finish<'_>,
+    ) {
+        let (n, bias, n_rows) = (self.n, self.bias(), block.n_rows);
+        match &self.weights {
+            Weights::F32(weights) => {
+                let input = Input::Block(block, input);
+                Columns { weights, n, bias }.run(isa, threads, n_rows, &input, pieces, finish);
+            }
+            Weights::Bf16(weights) => {
+                let input = Input::Block(block, input);
+                Columns { weights, n, bias }.run(isa, threads, n_rows, &input, pieces, finish);
+            }
+        }
+    }
+
     /// The product itself, on this thread, for `n_rows` rows into rows of `n` numbers; only of
     /// f32.
     pub(crate) fn multiply(
@@ -298,6 +330,18 @@ impl Product {
         let block = n_rows.div_ceil(cx.threads.count()).next_multiple_of(TILE).min(8 * TILE);
         let isa = cx.isa;
         let pieces = Pieces::new(out, block * self.n, finish, None);
+        if let Weights::F32(weights) = &self.weights
+            && cx.threads.count() > 1
+        {
+            let most = most_rows::<f32>(rows.n_taps * rows.depth, self.n);
+            cx.threads.columns.take(most.min(n_rows) * self.n);
+            if n_rows <= most {
+                let columns = Columns { weights, n: self.n, bias: self.bias() };
+                columns.run(isa, cx.threads, n_rows, &Input::Rows(rows), &pieces, finish);
+                cx.record(started, &self.name, self.work(n_rows));
+                return Ok(());
+            }
+        }
         cx.threads.run(|stage| {
             if matches!(self.weights, Weights::Bf16(_)) {
                 stage.rows.take_of::<u16>(rows.reach(block.min(n_rows)));
@@ -337,12 +381,27 @@ impl Product {
         };
         let isa = cx.isa;
         let pieces = Pieces::new(out, size * self.n, finish, moments.map(|m| (m, self.n)));
+        let first = -((reach / 2) as isize);
+        let whole = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
+        let most = match self.most_by_columns(cx.threads.count()) {
+            0 => most,
+            by_columns => {
+                cx.threads.columns.take(by_columns.min(n_rows) * self.n);
+                if n_rows <= by_columns {
+                    let input = (whole, input);
+                    self.convolve_by_columns(isa, cx.threads, input, &pieces, finish);
+                    cx.record(started, &self.name, self.work(n_rows));
+                    return Ok(());
+                }
+                most.max(by_columns)
+            }
+        };
         cx.threads.run(|stage| {
             self.reserve(most.min(n_rows), dilation, stage);
             while let Some(piece) = pieces.next() {
                 let n_rows = piece.out.len() / self.n;
-                let first = (piece.index * size) as isize - (reach / 2) as isize;
-                let block = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
+                let first = whole.first + (piece.index * size) as isize;
+                let block = Block { first, n_rows, ..whole };
                 self.multiply_block(isa, input, block, stage, piece.out, finish.output());
                 piece.finish(isa);
             }
@@ -369,6 +428,20 @@ impl Block {
     fn n_staged(&self) -> usize {
         (self.n_rows + (self.n_taps - 1) * self.dilation) * self.depth
     }
+
+    /// The activated input, in `room`, as a product takes it.
+    pub(super) fn stage<'a, T: Number + Pod>(
+        &self,
+        isa: Isa,
+        input: Activated<'_>,
+        room: &'a mut Buffer,
+    ) -> Rows<'a, T> {
+        let Self { first, n_taps, dilation, depth, .. } = *self;
+        let staged = room.take_of::<T>(self.n_staged());
+        stage_rows(isa, input, first, staged, depth);
+        let data = &*staged;
+        Rows { data, row_stride: depth, n_taps, tap_stride: dilation * depth, depth }
+    }
 }
 
 /// A block of a plain product; the weights come with their width and bias.
@@ -381,12 +454,8 @@ fn direct<T: Number + Pod>(
     out: &mut [f32],
     output: Output,
 ) {
-    let Block { first, n_rows, n_taps, dilation, depth } = block;
-    let staged = stage.rows.take_of::<T>(block.n_staged());
-    stage_rows(isa, input, first, staged, depth);
-    let data = &*staged;
-    let rows = Rows { data, row_stride: depth, n_taps, tap_stride: dilation * depth, depth };
-    gemm(isa, rows, n_rows, weights, n, bias, out, n, output);
+    let rows = block.stage(isa, input, &mut stage.rows);
+    gemm(isa, rows, block.n_rows, weights, n, bias, out, n, output);
 }
 
 /// A block of a convolution by fewer multiplications.
@@ -407,7 +476,7 @@ fn quick<T: Number + Pod>(
 }
 
 impl Finish<'_> {
-    fn output(&self) -> Output {
+    pub(super) fn output(&self) -> Output {
         if matches!(self, Self::Add) { Output::Add } else { Output::Store }
     }
 }
@@ -446,25 +515,27 @@ fn quick_block_rows(n_rows: usize, channels: usize) -> (usize, usize) {
 }
 
 /// Blocks of an output, handed to whichever thread asks next.
-struct Pieces<'a>(Mutex<Remaining<'a>>);
+pub(super) struct Pieces<'a>(Mutex<Remaining<'a>>);
 
 struct Remaining<'a> {
     index: usize,
+    size: usize,
     out: ChunksMut<'a, f32>,
     with: Option<(Chunks<'a, f32>, f32)>,
     moments: Option<(ChunksMut<'a, f32>, ChunksMut<'a, f32>)>,
 }
 
 /// One block.
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     index: usize,
-    out: &'a mut [f32],
+    size: usize,
+    pub(super) out: &'a mut [f32],
     with: Option<(&'a [f32], f32)>,
     moments: Option<(&'a mut [f32], &'a mut [f32])>,
 }
 
 impl<'a> Pieces<'a> {
-    fn new(
+    pub(super) fn new(
         out: &'a mut [f32],
         size: usize,
         finish: Finish<'a>,
@@ -478,23 +549,28 @@ impl<'a> Pieces<'a> {
             Finish::Store | Finish::Add => None,
         };
         let moments = moments.map(|(moments, n)| moments.blocks(out.len() / n, size / n, n));
-        Self(Mutex::new(Remaining { index: 0, out: out.chunks_mut(size), with, moments }))
+        Self(Mutex::new(Remaining { index: 0, size, out: out.chunks_mut(size), with, moments }))
     }
 
-    fn next(&self) -> Option<Piece<'a>> {
+    pub(super) fn next(&self) -> Option<Piece<'a>> {
         let mut rest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let out = rest.out.next()?;
         let with = rest.with.as_mut().and_then(|(chunks, factor)| Some((chunks.next()?, *factor)));
         let moments = rest.moments.as_mut().and_then(|(mean, m2)| Some((mean.next()?, m2.next()?)));
         let index = rest.index;
         rest.index += 1;
-        Some(Piece { index, out, with, moments })
+        Some(Piece { index, size: rest.size, out, with, moments })
     }
 }
 
 impl Piece<'_> {
+    /// Which row of the whole it starts at, of `n` numbers.
+    pub(super) fn first_row(&self, n: usize) -> usize {
+        self.index * self.size / n
+    }
+
     /// What is left to do once the product is in `out`.
-    fn finish(self, isa: Isa) {
+    pub(super) fn finish(self, isa: Isa) {
         if let Some((with, factor)) = self.with {
             activation::add_scale(isa, with, factor, self.out);
         }

@@ -2,11 +2,12 @@
 //!
 //! Follows `modules.py` (`ProsodyPredictor`, `DurationEncoder`) of the reference.
 
-use koe_kernels::gemm::{Output, Rows};
+use koe_kernels::gemm::Rows;
 use koe_kernels::{activation, norm};
 
 use super::context::Context;
 use super::lstm::{BiLstm, LstmScratch};
+use super::norm::StyleLayer;
 use super::product::{Finish, Product};
 use super::residual::{BlockScratch, ResidualBlock};
 use crate::buffer::Buffer;
@@ -18,7 +19,7 @@ use crate::{Config, Error};
 const EPSILON: f32 = 1e-5;
 
 pub(crate) struct Prosody {
-    encoder: Vec<(BiLstm, Product)>,
+    encoder: Vec<(BiLstm, StyleLayer)>,
     lstm: BiLstm,
     durations: Product,
     shared: BiLstm,
@@ -35,7 +36,7 @@ struct Curve {
 
 #[derive(Default)]
 pub(crate) struct ProsodyScratch {
-    style: Buffer,
+    gain: Buffer,
     out: Buffer,
     logits: Buffer,
 }
@@ -48,8 +49,7 @@ impl Prosody {
         let layer = |i: usize| {
             let name = |i: usize| format!("predictor.text_encoder.lstms.{i}");
             let lstm = BiLstm::load(load, &name(2 * i), wide, c / 2)?;
-            let fc = format!("{}.fc", name(2 * i + 1));
-            Ok((lstm, Product::linear(load, &fc, HALF_STYLE, 2 * c)?))
+            Ok((lstm, StyleLayer::load(load, &name(2 * i + 1), c)?))
         };
         let encoder = (0..config.n_layer).map(layer).collect::<Result<_, Error>>()?;
         let durations = "predictor.duration_proj.linear_layer";
@@ -64,17 +64,24 @@ impl Prosody {
         })
     }
 
+    /// In the order in which they are loaded.
+    pub(crate) fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
+        let curves = [&self.f0, &self.energy].into_iter().flat_map(|curve| &curve.blocks);
+        self.encoder.iter().map(|(_, layer)| layer).chain(curves.flat_map(ResidualBlock::styles))
+    }
+
     /// Width of [`Prosody::encode`]'s output.
     pub(crate) fn width(&self) -> usize {
         self.channels + HALF_STYLE
     }
 
-    /// Text features `x` `[T][C]` to `out` `[T][C + style]`, the style behind each row.
+    /// Text features `x` `[T][C]` to `out` `[T][C + style]`, the style behind each row; with the table
+    /// of what layers make of the style.
     pub(crate) fn encode(
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
-        style: &[f32],
+        (style, styles): (&[f32], &[f32]),
         identity: &[u32],
         scratch: (&mut ProsodyScratch, &mut LstmScratch),
         out: &mut [f32],
@@ -82,14 +89,13 @@ impl Prosody {
         let c = self.channels;
         let (scratch, lstm_scratch) = scratch;
         with_style(x, c, style, out);
-        for (lstm, fc) in &self.encoder {
+        for (lstm, layer) in &self.encoder {
             let y = scratch.out.take(x.len());
             lstm.run(cx, out, identity, lstm_scratch, y)?;
-            let gamma_beta = scratch.style.take(2 * c);
-            fc.multiply(cx.isa, Rows::plain(style, HALF_STYLE), 1, gamma_beta, Output::Store);
-            let (gamma, beta) = gamma_beta.split_at_mut(c);
-            gamma.iter_mut().for_each(|gamma| *gamma += 1.0);
-            norm::layer_norm(cx.isa, y, gamma, beta, EPSILON);
+            let (gamma, beta) = layer.of(styles);
+            let gain = scratch.gain.take(c);
+            gain.iter_mut().zip(gamma).for_each(|(gain, gamma)| *gain = 1.0 + gamma);
+            norm::layer_norm(cx.isa, y, gain, beta, EPSILON);
             with_style(y, c, style, out);
         }
         Ok(())
@@ -122,7 +128,7 @@ impl Prosody {
         &self,
         cx: &mut Context<'_, '_>,
         encoded: &[f32],
-        style: &[f32],
+        styles: &[f32],
         row_of_frame: &[u32],
         scratch: (&mut LstmScratch, &mut BlockScratch<'_>, &mut Buffer),
         out: (&mut [f32], &mut [f32]),
@@ -133,8 +139,8 @@ impl Prosody {
         let (shared, rest) = room.take(3 * n).split_at_mut(n);
         let (a, b) = rest.split_at_mut(n);
         self.shared.run(cx, encoded, row_of_frame, lstm_scratch, shared)?;
-        self.f0.run(cx, shared, style, (a, b, block_scratch), out.0)?;
-        self.energy.run(cx, shared, style, (a, b, block_scratch), out.1)
+        self.f0.run(cx, shared, styles, (a, b, block_scratch), out.0)?;
+        self.energy.run(cx, shared, styles, (a, b, block_scratch), out.1)
     }
 }
 
@@ -154,15 +160,15 @@ impl Curve {
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
-        style: &[f32],
+        styles: &[f32],
         scratch: (&mut [f32], &mut [f32], &mut BlockScratch<'_>),
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (a, b, block_scratch) = scratch;
         let [first, second, third] = &self.blocks;
-        first.run(cx, x, style, block_scratch, a)?;
-        second.run(cx, a, style, block_scratch, b)?;
-        third.run(cx, b, style, block_scratch, a)?;
+        first.run(cx, x, styles, block_scratch, a)?;
+        second.run(cx, a, styles, block_scratch, b)?;
+        third.run(cx, b, styles, block_scratch, a)?;
         self.projection.apply(cx, Rows::plain(a, third.n_out()), out, Finish::Store)
     }
 }

@@ -3,7 +3,7 @@
 //! norm → leaky → (upsample) → conv → norm → leaky → conv, plus a shortcut, over √2.
 
 use super::context::Context;
-use super::norm::{AdaIn, Coefficients, Moments};
+use super::norm::{AdaIn, Coefficients, Moments, StyleLayer};
 use super::product::{Activated, Activation, Finish, Product};
 use crate::Error;
 use crate::buffer::Buffer;
@@ -60,6 +60,11 @@ impl ResidualBlock {
         })
     }
 
+    /// In the order in which they are loaded.
+    pub(crate) fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
+        [self.norm1.style(), self.norm2.style()].into_iter()
+    }
+
     /// Width of the output.
     pub(crate) fn n_out(&self) -> usize {
         self.conv2.n
@@ -75,7 +80,7 @@ impl ResidualBlock {
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
-        style: &[f32],
+        styles: &[f32],
         scratch: &mut BlockScratch<'_>,
         out: &mut [f32],
     ) -> Result<(), Error> {
@@ -93,7 +98,7 @@ impl ResidualBlock {
         let (side, narrow) = room.split_at_mut(n_after);
 
         moments.measure(cx, x, n_in)?;
-        self.norm1.coefficients(cx, style, moments, coefficients);
+        self.norm1.coefficients(cx, styles, moments, coefficients);
         let active = coefficients.leaky(SLOPE);
         let input = match &self.upsample {
             None => Activated { x, by: active },
@@ -106,7 +111,7 @@ impl ResidualBlock {
         };
         self.conv1.convolve(cx, input, 1, middle, Finish::Store, Some(moments))?;
 
-        self.norm2.coefficients(cx, style, moments, coefficients);
+        self.norm2.coefficients(cx, styles, moments, coefficients);
         let side = match &self.shortcut {
             None if self.upsample.is_none() => x,
             None => {
