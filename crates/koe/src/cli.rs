@@ -4,6 +4,9 @@
 //! files below is called. Whatever fails comes back as a [`Failure`], printed in one line, with
 //! the exit code that its kind has.
 
+mod config;
+#[cfg(unix)]
+mod daemon;
 mod doctor;
 mod failure;
 mod flags;
@@ -17,6 +20,7 @@ mod pull;
 mod say;
 mod serve;
 mod source;
+mod systemd;
 mod voices;
 
 use std::ffi::OsString;
@@ -24,6 +28,8 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use koe_engine::MAX_THREADS;
@@ -47,6 +53,10 @@ enum Command {
     /// Serve speech over HTTP, as OpenAI and Kokoro-FastAPI do
     #[command(after_long_help = SERVE_HELP)]
     Serve(serve::ServeArgs),
+    /// Keep the model ready for koe say, until nobody needs it for a while
+    #[cfg(unix)]
+    #[command(after_long_help = DAEMON_HELP)]
+    Daemon(daemon::DaemonArgs),
     /// Speak text to the loudspeaker, a file or a pipe
     #[command(after_long_help = SAY_HELP)]
     Say(SayArgs),
@@ -62,6 +72,9 @@ enum Command {
     Pull(PullArgs),
     /// List the models, and where they are
     Models(ModelsArgs),
+    /// Show the settings and where they come from
+    #[command(after_long_help = CONFIG_HELP)]
+    Config(config::ConfigArgs),
     /// Print what makes a shell complete koe's arguments
     #[command(after_long_help = COMPLETIONS_HELP)]
     Completions {
@@ -273,6 +286,17 @@ Examples:
 Clients of OpenAI's speech endpoint use it with the base URL http://127.0.0.1:8880/v1.
 The page at / shows what the server does; /docs lists all that it answers.";
 
+#[cfg(unix)]
+const DAEMON_HELP: &str = "\
+Examples:
+  koe daemon                                start it; koe say then starts to sound sooner
+  koe say \"Good morning.\"                   made by it, with the same bytes as without
+  koe daemon --stop
+
+It serves this user alone, through a socket in the file system, with the model that koe say would
+choose; KOKORO_MODEL chooses another. A running koe serve does the same. It stops by itself after
+KOKORO_DAEMON_IDLE_SECONDS (600) without a text.";
+
 const PHONEMIZE_HELP: &str = "\
 Examples:
   koe phonemize \"I read it, you read it.\"
@@ -292,14 +316,30 @@ Examples:
 It can be stopped and called again: what has arrived is kept. Every file is checked against the
 checksum that it was published with.";
 
+const CONFIG_HELP: &str = "\
+Examples:
+  koe config show --origin                 what is set, and who says so
+  koe config show --port 9000              with a flag of koe serve
+  koe config show > koe.toml               a file to change, and to name in KOKORO_CONFIG
+  koe config path                          where the file is looked for
+
+Flags win over the environment, the environment over the file. Secrets are not shown.";
+
 const COMPLETIONS_HELP: &str = "\
 Examples:
   bash:  koe completions bash > ~/.local/share/bash-completion/completions/koe
   zsh:   koe completions zsh > \"${fpath[1]}/_koe\"
   fish:  koe completions fish > ~/.config/fish/completions/koe.fish";
 
+/// When the program began to run.
+fn started() -> Instant {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    *STARTED.get_or_init(Instant::now)
+}
+
 /// Runs koe with these arguments, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    started();
     let config = Config::from_env();
     let cli = match command(&config).try_get_matches_from(arguments) {
         Ok(matches) => <Cli as clap::FromArgMatches>::from_arg_matches(&matches),
@@ -370,6 +410,15 @@ fn checked(config: &Config) -> Result<&Config, Failure> {
 fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
     // `doctor` shows what is wrong with the environment, and completions do not care.
     let checked = || checked(config);
+    // The server writes them to its log.
+    let is_silent = match &command {
+        Command::Say(args) => args.quiet,
+        Command::Serve(_) | Command::Completions { .. } => true,
+        _ => false,
+    };
+    for warning in config.warnings.iter().filter(|_| !is_silent) {
+        tell(format_args!("koe: {warning}"));
+    }
     match command {
         Command::Say(args) => say::run(args, checked()?),
         Command::Serve(args) => {
@@ -377,11 +426,14 @@ fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
             self::checked(&config)?;
             serve::run(args, &config)
         }
+        #[cfg(unix)]
+        Command::Daemon(args) => daemon::run(&args, checked()?),
         Command::Voices(args) => voices::run(&args, checked()?),
         Command::Phonemize(args) => phonemize::run(args),
         Command::Doctor(args) => doctor::run(&args, config),
         Command::Pull(args) => pull::run(&args, checked()?),
         Command::Models(args) => models::run(&args, checked()?),
+        Command::Config(args) => config::run(&args, config),
         Command::Completions { shell } => completions(shell, config),
     }
 }

@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod feed;
 pub mod http;
+#[cfg(unix)]
+pub mod local;
 pub mod machine;
 pub mod models;
 pub mod phonemes;
@@ -20,6 +22,7 @@ pub mod service;
 pub mod speaker;
 pub mod stream;
 pub mod timings;
+pub mod tuning;
 pub mod voices;
 
 pub use koe_audio as audio;

@@ -81,6 +81,20 @@ pub struct Ramp {
     pub growth: f32,
 }
 
+impl Ramp {
+    /// For a machine that needs so long for a second of sound. In few steps, so that the same
+    /// machine measures itself into the same step, with a third to spare: a chunk must be made
+    /// while the one before it is heard.
+    pub fn for_speed(real_time_factor: f64) -> Self {
+        match real_time_factor {
+            ..0.08 => Self { first: 60, growth: 8.0 },
+            ..0.16 => Self { first: 40, growth: 4.0 },
+            ..0.33 => Self { first: 30, growth: 2.0 },
+            _ => Self { first: 24, growth: 1.4 },
+        }
+    }
+}
+
 impl Default for Ramp {
     /// Four seconds, then at once the length that the model speaks best.
     fn default() -> Self {

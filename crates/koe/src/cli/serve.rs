@@ -2,18 +2,24 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use koe_engine::{Isa, MAX_THREADS};
+use koe_priming::keep_alive;
+use koe_priming::memory::Threshold;
 use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio_util::task::TaskTracker;
 
-use super::Failure;
 use super::flags::Flags;
-use crate::config::{Config, Server};
-use crate::http::{self, Keys, Options, server};
-use crate::machine;
-use crate::service::{Library, Patience, Service, Setup, State};
+use super::{Failure, systemd};
+use crate::config::{Config, LocalSocket, Server};
+use crate::http::{self, Door, Keys, Options, server};
+use crate::service::{Library, Patience, Plan, Service, Setup, State};
 use crate::voices::Mix;
+use crate::{local, machine, tuning};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -44,88 +50,205 @@ pub(super) fn run(args: ServeArgs, config: &Config) -> Result<(), Failure> {
         Some((chain, key)) => Some(server::tls(chain, key).map_err(Failure::usage)?),
         None => None,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let listener = listener(server)?;
+    runtime()?.block_on(serve(config, keys, tls, listener))
+}
+
+/// Few threads: they carry bytes, and others compute.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("http")
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(config, keys, tls))
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
+/// The socket that systemd holds for this service, or else one of its own.
+fn listener(server: &Server) -> Result<std::net::TcpListener, Failure> {
+    let cannot = |error| Failure::failed(format!("cannot listen: {error}"));
+    let listener = match systemd::listener().map_err(cannot)? {
+        Some(listener) => listener,
+        None => {
+            let address = SocketAddr::new(server.host, server.port);
+            std::net::TcpListener::bind(address).map_err(|error| {
+                Failure::failed(format!(
+                    "cannot listen on {address}: {error}; another --port may be free"
+                ))
+            })?
+        }
+    };
+    listener.set_nonblocking(true).map_err(cannot)?;
+    Ok(listener)
 }
 
 async fn serve(
     config: &Config,
     keys: Keys,
     tls: Option<tokio_rustls::TlsAcceptor>,
+    listener: std::net::TcpListener,
 ) -> Result<(), Failure> {
-    let address = SocketAddr::new(config.server.host, config.server.port);
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::failed(format!("cannot listen on {address}: {error}; another --port may be free"))
-    })?;
-    let address = listener.local_addr().unwrap_or(address);
+    let listener = TcpListener::from_std(listener)
+        .map_err(|error| Failure::failed(format!("cannot listen: {error}")))?;
     let mut stop = Stop::install()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    match listener.local_addr() {
+        Ok(address) => tracing::info!(keys = keys.len(), "listening on {scheme}://{address}"),
+        Err(error) => tracing::warn!(%error, "listening, the system does not tell where"),
+    }
+    let sockets = server::Sockets {
+        listener,
+        tls,
+        max_connections: config.server.max_connections.into(),
+        stall: config.server.stall_timeout,
+        drain: config.server.drain_timeout,
+    };
+    let options = Options {
+        keys,
+        rate_limit: config.server.rate_limit.map(u32::from),
+        cors_origins: config.server.cors_origins.clone(),
+        max_chars: config.server.max_chars.into(),
+        stall: config.server.stall_timeout,
+    };
 
+    // Probes are answered while the model is opened.
+    let (door, running) = (Door::new(), Arc::new(OnceLock::<Running>::new()));
+    let router = door.router();
+    let (config, to_drain) = (config.clone(), running.clone());
+    let starting = async {
+        let service = open(config.clone()).await?;
+        let (router, websockets) = http::router(service.clone(), options);
+        let _ = running.set(Running { service: service.clone(), websockets });
+        door.open(router);
+        #[cfg(unix)]
+        let _listening = listen_locally(&config, &service, None)?;
+        prime(&service).await;
+        systemd::tell_ready(&service);
+        // What is local listens for as long as this waits.
+        std::future::pending::<Result<(), Failure>>().await
+    };
+    let drain_now = move || -> server::Quiet {
+        systemd::tell_stopping();
+        match to_drain.get().cloned() {
+            None => Box::pin(async {}),
+            Some(Running { service, websockets }) => {
+                service.drain();
+                websockets.close();
+                Box::pin(async move { _ = tokio::join!(service.idle(), websockets.wait()) })
+            }
+        }
+    };
+    tokio::select! {
+        finished = server::serve(sockets, router, drain_now, stop.wait()) => match finished {
+            true => tracing::info!("stopped"),
+            false => tracing::warn!("stopped; what still ran was cut off"),
+        },
+        failed = starting => return failed,
+    }
+    Ok(())
+}
+
+/// The service, once there is one.
+#[derive(Clone)]
+struct Running {
+    service: Service,
+    websockets: TaskTracker,
+}
+
+/// Opens the model and makes the service, on a thread that may take its time.
+pub(super) async fn open(config: Config) -> Result<Service, Failure> {
+    let runtime = Handle::current();
+    let service = tokio::task::spawn_blocking(move || service(&config, runtime)).await;
+    service.map_err(|error| Failure::failed(format!("cannot start: {error}")))?
+}
+
+fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
     let voice = config.voice.as_deref().map(Mix::parse).transpose().map_err(Failure::usage)?;
     let library = Library::open(config, config.model.clone(), voice)?;
-    let threads = config.threads.map_or_else(machine::threads, usize::from);
-    let lanes = config.server.lanes.map_or((threads / 8).max(1), usize::from);
-    if threads / lanes > MAX_THREADS && (config.threads.is_some() || config.server.lanes.is_some())
-    {
-        return Err(Failure::usage(format!(
-            "{threads} threads for {lanes} syntheses at once: one can use {MAX_THREADS} at most; give more --lanes"
-        )));
-    }
-    let stall = config.server.stall_timeout;
-    let setup = Setup {
-        lanes,
-        threads: (threads / lanes).max(1),
-        isa: config.isa.unwrap_or_else(Isa::detect),
-        max_jobs: config.server.max_requests.into(),
-        patience: Patience { queue: config.server.queue_timeout, stall },
-    };
     for warning in library.model().warnings() {
         tracing::warn!("{warning}");
     }
     if let Some(notice) = library.notice() {
         tracing::warn!("{notice}");
     }
-    let (model, with_keys) = (library.model_name(), keys.len());
-    let service = Service::new(library, setup, tokio::runtime::Handle::current());
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    tracing::info!(model, threads, lanes, keys = with_keys, "listening on {scheme}://{address}");
-
-    let options = Options {
-        keys,
-        rate_limit: config.server.rate_limit.map(u32::from),
-        cors_origins: config.server.cors_origins.clone(),
-        max_chars: config.server.max_chars.into(),
-        stall,
-    };
-    let (router, websockets) = http::router(service.clone(), options);
-    let priming = service.clone();
-    tokio::spawn(async move {
-        priming.prime().await;
-        if let State::Ready(proof) = priming.state() {
-            tracing::info!(
-                after_ms = proof.ready_after.as_millis(),
-                first_audio_ms = proof.first_audio.as_millis(),
-                "ready"
-            );
-        }
-    });
-    let sockets = server::Sockets {
-        listener,
-        tls,
-        max_connections: config.server.max_connections.into(),
-        stall,
-        drain: config.server.drain_timeout,
-    };
-    let finished = server::serve(sockets, router, websockets, &service, stop.wait()).await;
-    match finished {
-        true => tracing::info!("stopped"),
-        false => tracing::warn!("stopped; what still ran was cut off"),
+    let isa = config.isa.unwrap_or_else(Isa::detect);
+    let tuning = tuning::memory(config, isa);
+    // What was measured holds for one synthesis at a time.
+    let may_choose = config.threads.is_none() && config.server.lanes.is_none();
+    let measured = tuning.as_ref().filter(|_| may_choose);
+    let measured = measured.and_then(|tuning| tuning::threads(tuning, library.model()));
+    let asked = config.threads.map(usize::from);
+    let threads = asked.or(measured).unwrap_or_else(machine::threads);
+    let lanes = config.server.lanes.map_or((threads / 8).max(1), usize::from);
+    if threads / lanes > MAX_THREADS && (asked.is_some() || config.server.lanes.is_some()) {
+        return Err(Failure::usage(format!(
+            "{threads} threads for {lanes} syntheses at once: one can use {MAX_THREADS} at most; give more --lanes"
+        )));
     }
-    Ok(())
+    let setup = Setup {
+        lanes,
+        threads: (threads / lanes).max(1),
+        isa,
+        max_jobs: config.server.max_requests.into(),
+        patience: Patience {
+            queue: config.server.queue_timeout,
+            stall: config.server.stall_timeout,
+        },
+        started: super::started(),
+    };
+    let usable = machine::usable_memory_bytes(Path::new("/"));
+    let plan = Plan {
+        keep_alive: keep_alive::Settings {
+            enabled: config.keep_alive_enabled,
+            interval: config.keep_alive_interval,
+            idle_threshold: config.keep_alive_idle_threshold,
+        },
+        threshold: Threshold::new(config.memory_threshold_mb, usable),
+        extended: !config.skip_extended_warming,
+        tuning,
+        choose_threads: may_choose && lanes == 1,
+        lock_weights: config.lock_weights,
+    };
+    tracing::info!(model = library.model_name(), threads, lanes, isa = isa.name(), "model open");
+    let service = Service::new(library, setup, plan, runtime);
+    if let Err(problem) = service.priming().locked() {
+        tracing::warn!(problem, "the weights cannot be locked in memory; see ulimit -l");
+    }
+    Ok(service)
+}
+
+/// Speaks for the first time and says so.
+pub(super) async fn prime(service: &Service) {
+    service.prime().await;
+    if let State::Ready(proof) = service.state() {
+        tracing::info!(
+            after_ms = proof.ready_after.as_millis(),
+            first_audio_ms = proof.first_audio.as_millis(),
+            "ready"
+        );
+    }
+}
+
+/// Listens for commands on this machine, if that is wanted. A usual socket that cannot be had is no
+/// failure: commands then compute by themselves.
+#[cfg(unix)]
+pub(super) fn listen_locally(
+    config: &Config,
+    service: &Service,
+    stop: Option<local::server::OnStop>,
+) -> Result<Option<local::Listening>, Failure> {
+    let Some(path) = config.local_socket.path() else { return Ok(None) };
+    match local::server::listen(path, service.clone(), stop) {
+        Ok(listening) => {
+            tracing::info!(path = %path.display(), "koe say is served here");
+            Ok(Some(listening))
+        }
+        Err(error) if matches!(config.local_socket, LocalSocket::Auto(_)) => {
+            tracing::info!(path = %path.display(), %error, "koe say computes by itself");
+            Ok(None)
+        }
+        Err(error) => Err(Failure::failed(format!("cannot listen at {}: {error}", path.display()))),
+    }
 }
 
 fn keys(server: &Server) -> Result<Keys, Failure> {
@@ -141,7 +264,7 @@ fn keys(server: &Server) -> Result<Keys, Failure> {
 }
 
 /// Text for people at a terminal, JSON lines for machines; `RUST_LOG` chooses how much.
-fn log() {
+pub(super) fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -154,13 +277,13 @@ fn log() {
 }
 
 /// The signals that stop the server.
-struct Stop {
+pub(super) struct Stop {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Stop {
-    fn install() -> Result<Self, Failure> {
+    pub(super) fn install() -> Result<Self, Failure> {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};
@@ -173,7 +296,7 @@ impl Stop {
     }
 
     /// Waits for the first signal; the second ends the process.
-    async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) {
         self.next().await;
         #[cfg(unix)]
         {

@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// Whether the server can speak.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-struct HealthReply {
+pub(super) struct HealthReply {
     /// `ready`, `starting` or `draining`.
     status: &'static str,
     /// Whether the first synthesis has succeeded.
@@ -42,6 +42,28 @@ struct HealthReply {
     ready_after_ms: Option<f64>,
     /// To the first sound of the sentence that proved it.
     first_audio_ms: Option<f64>,
+}
+
+impl HealthReply {
+    /// Before there is a service.
+    pub(super) fn opening() -> Self {
+        Self {
+            status: "starting",
+            model_ready: false,
+            progress: 10,
+            message: "the model is being opened; a first start packs its weights".into(),
+            ready_after_ms: None,
+            first_audio_ms: None,
+        }
+    }
+}
+
+/// From the start of the process until the first sentence was spoken.
+pub(super) fn ready_after_ms(service: &service::Service) -> Option<f64> {
+    match service.state() {
+        service::State::Ready(proof) => Some(ms(proof.ready_after)),
+        service::State::Starting(_) => None,
+    }
 }
 
 fn ms(duration: std::time::Duration) -> f64 {
@@ -62,10 +84,10 @@ fn reply(app: &App) -> (StatusCode, HealthReply) {
             )
         }
         service::State::Starting(None) => {
-            (false, 50, "the first sentence is being spoken".into(), None)
+            (false, 80, "the first sentence is being spoken".into(), None)
         }
         service::State::Starting(Some(problem)) => {
-            (false, 50, format!("the first sentence failed and is tried again: {problem}"), None)
+            (false, 80, format!("the first sentence failed and is tried again: {problem}"), None)
         }
     };
     if app.service.is_draining() {
@@ -136,6 +158,7 @@ struct StatusReply {
     state: &'static str,
     uptime_seconds: f64,
     startup: StartupStatus,
+    hardware: HardwareStatus,
     model: ModelStatus,
     engine: EngineStatus,
     requests: RequestStatus,
@@ -149,7 +172,27 @@ struct StatusReply {
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
+struct HardwareStatus {
+    platform: &'static str,
+    architecture: &'static str,
+    processor: Option<String>,
+    /// Threads that this process may run at once.
+    threads: usize,
+    /// Processors' worth of time that its control groups allow; none where there is no quota.
+    cpu_quota: Option<f64>,
+    /// Memory nodes.
+    numa_nodes: Option<usize>,
+    memory_bytes: Option<u64>,
+    /// Device files of graphics cards and of other accelerators.
+    accelerators: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct StartupStatus {
+    /// From the start of the process until the model was open.
+    model_open_after_ms: f64,
+    /// Whether the weights had to be packed first.
+    packed_now: bool,
     ready_after_ms: Option<f64>,
     first_audio_ms: Option<f64>,
 }
@@ -157,6 +200,8 @@ struct StartupStatus {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct ModelStatus {
     id: String,
+    /// `f32` or `bf16`.
+    precision: &'static str,
     voices: usize,
     /// What whoever listens should know, such as that this is the small built-in voice.
     notice: Option<String>,
@@ -171,7 +216,6 @@ struct EngineStatus {
     busy_lanes: usize,
     /// Threads of each.
     threads: usize,
-    processor: Option<String>,
     /// Of the mapped weights; none where they are not mapped from a file.
     residency: Option<ResidencyStatus>,
 }
@@ -239,12 +283,25 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
         ready: health.status == "ready",
         state: health.status,
         uptime_seconds: readings.uptime().as_secs_f64(),
+        hardware: HardwareStatus {
+            platform: std::env::consts::OS,
+            architecture: std::env::consts::ARCH,
+            processor: machine::processor(root),
+            threads: machine::threads(),
+            cpu_quota: machine::cpu_quota(root),
+            numa_nodes: machine::numa_nodes(root),
+            memory_bytes: machine::memory_bytes(root),
+            accelerators: machine::accelerators(root),
+        },
         startup: StartupStatus {
+            model_open_after_ms: ms(service.model_open_after()),
+            packed_now: library.model().was_packed_now(),
             ready_after_ms: health.ready_after_ms,
             first_audio_ms: health.first_audio_ms,
         },
         model: ModelStatus {
             id: library.model_name(),
+            precision: library.model().precision().name(),
             voices: library.model().voices().len(),
             notice: library.notice().map(str::to_owned),
         },
@@ -253,7 +310,6 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
             lanes: lanes.count(),
             busy_lanes: lanes.busy(),
             threads: lanes.threads(),
-            processor: machine::processor(root),
             residency: library.model().residency().map(|(resident_bytes, total_bytes)| {
                 ResidencyStatus { resident_bytes, total_bytes }
             }),
@@ -278,7 +334,7 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
         memory: MemoryStatus {
             rss_bytes: memory.map(|memory| memory.resident_bytes),
             peak_bytes: memory.map(|memory| memory.peak_bytes),
-            limit_bytes: machine::memory_limit_bytes(root).or_else(|| machine::memory_bytes(root)),
+            limit_bytes: machine::usable_memory_bytes(root),
         },
     })
 }

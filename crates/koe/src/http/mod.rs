@@ -11,10 +11,12 @@ mod error;
 mod extract;
 mod health;
 mod openapi;
+mod optimization;
 mod page;
 mod request;
 pub mod server;
 mod speech;
+mod startup;
 mod websocket;
 
 use std::any::Any;
@@ -32,6 +34,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use access::Keys;
 pub use openapi::document;
+pub use startup::Door;
 
 use crate::service::Service;
 use access::RateLimit;
@@ -134,7 +137,7 @@ async fn account(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     let route = route.unwrap_or_else(|| "other".to_owned());
     let ms = begun.elapsed().as_millis();
     let shown = id.to_str().unwrap_or_default();
-    if route.starts_with("/health") || route == "/metrics" || route == "/status" {
+    if is_watched(&route) {
         tracing::debug!(%method, route, status, ms, id = shown, "answered");
     } else {
         tracing::info!(%method, route, status, ms, id = shown, "answered");
@@ -142,6 +145,13 @@ async fn account(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     app.service.readings().answered(&route, status);
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Whether dashboards and probes ask for it every few seconds.
+fn is_watched(route: &str) -> bool {
+    ["/health", "/optimization", "/metrics", "/status", "/startup-progress"]
+        .iter()
+        .any(|start| route.starts_with(start))
 }
 
 /// The client's own number for its request, if it is a plain one, or a new one.

@@ -9,7 +9,7 @@ use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{App, catalogue, delivery, dev, health, page, speech};
+use super::{App, catalogue, delivery, dev, health, optimization, page, speech};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use super::{App, catalogue, delivery, dev, health, page, speech};
         (name = "voices", description = "Voices and mixtures"),
         (name = "models", description = "Models"),
         (name = "state", description = "Probes, state and metrics"),
+        (name = "optimization", description = "What keeps the server ready and bounded"),
     ),
 )]
 struct Description;
@@ -38,6 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .merge(dev::routes())
         .merge(catalogue::routes())
         .merge(health::routes())
+        .merge(optimization::routes())
 }
 
 /// The OpenAPI document, as `/openapi.json` has it.

@@ -19,7 +19,7 @@ use super::App;
 use super::error::ApiError;
 use crate::feed;
 use crate::pipeline::SPEEDS;
-use crate::service::{Cast, Order, Turn};
+use crate::service::{Cast, Order, Purpose, Turn};
 use crate::timings::Form;
 use crate::voices;
 
@@ -310,6 +310,8 @@ impl Checked {
     /// The voice that a turn names, or else the request.
     pub(super) fn cast(&self, app: &App, voice: Option<&str>) -> Result<Arc<Cast>, ApiError> {
         let voice = voice.or(self.voice.as_deref()).map(str::trim);
+        // Clients that leave the choice to the server may say so with an empty name.
+        let voice = voice.filter(|voice| !voice.is_empty());
         if let Some(voice) = voice
             && voice.chars().count() > MAX_VOICE_CHARS
         {
@@ -375,7 +377,8 @@ impl Checked {
         let encoder = encoder
             .map_err(|error| ApiError::param("sample_rate", "invalid_value", error.to_string()))?;
         let Self { volume, lead, trail, .. } = *self;
-        Ok(Order { turns, between, encoder, lead, trail, volume, arrived })
+        let purpose = Purpose::Request;
+        Ok(Order { turns, between, encoder, lead, trail, volume, arrived, purpose })
     }
 }
 

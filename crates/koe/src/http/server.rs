@@ -26,8 +26,6 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::service::Service;
-
 /// How long a connection may take for its TLS handshake, and for the headers of a request.
 const HEADERS: Duration = Duration::from_secs(10);
 /// The most headers of a request.
@@ -69,14 +67,18 @@ pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until `stop` resolves, then drains. Whether all that ran could finish.
+/// Resolves once nothing runs any more.
+pub type Quiet = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves until `stop` resolves, then calls `drain` and waits for what it returns. Whether all that
+/// ran could finish.
 pub async fn serve(
     sockets: Sockets,
     router: Router,
-    websockets: TaskTracker,
-    service: &Service,
+    drain_now: impl FnOnce() -> Quiet,
     stop: impl Future<Output = ()>,
 ) -> bool {
+    let mut drain_now = Some(drain_now);
     let Sockets { listener, tls, max_connections, stall, drain } = sockets;
     let places = Arc::new(Semaphore::new(max_connections));
     let connections = TaskTracker::new();
@@ -92,12 +94,10 @@ pub async fn serve(
         tokio::select! {
             () = &mut stop, if drained.is_none() => {
                 tracing::info!("stopping: no new speech, what runs may finish");
-                service.drain();
-                let (service, websockets) = (service.clone(), websockets.clone());
                 deadline = Instant::now() + drain;
+                let quiet = drain_now.take().map(|drain_now| drain_now());
                 drained = Some(Box::pin(async move {
-                    websockets.close();
-                    let quiet = async { tokio::join!(service.idle(), websockets.wait()) };
+                    let Some(quiet) = quiet else { return true };
                     tokio::time::timeout_at(deadline, quiet).await.is_ok()
                 }));
             }

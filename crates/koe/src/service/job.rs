@@ -45,7 +45,23 @@ pub struct Order {
     pub volume: f32,
     /// When the request came.
     pub arrived: Instant,
+    /// Who wants it.
+    pub purpose: Purpose,
 }
+
+/// Who wants an order filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A listener; it is measured.
+    Request,
+    /// The server itself, to be ready: as urgent as a request, but nobody's first sound.
+    Proof,
+    /// The server itself, with time to spare: whatever a listener wants goes first.
+    WarmUp,
+}
+
+/// How much later than everything else a warm-up's sound is due.
+const WARM_UP_DUE: Duration = Duration::from_secs(3600);
 
 /// What one voice says.
 pub struct Turn {
@@ -249,6 +265,7 @@ impl Outlet {
 }
 
 fn fill(mut outlet: Outlet, order: Order) {
+    let is_request = order.purpose == Purpose::Request;
     let late = Arc::new(AtomicBool::new(false));
     // A panic spends this job, and the sessions of the lane that it computed on.
     let outcome = catch_unwind(AssertUnwindSafe(|| speak(&mut outlet, order, &late)));
@@ -260,13 +277,16 @@ fn fill(mut outlet: Outlet, order: Order) {
         Err(_) if outlet.stalled => Err(Failure::Stalled),
         outcome => outcome,
     };
-    outlet.shop.readings.job_ended(&outcome);
+    if is_request {
+        outlet.shop.readings.job_ended(&outcome);
+    }
     let _ = outlet.send(Part::Done(outcome));
 }
 
 fn speak(outlet: &mut Outlet, order: Order, late: &Arc<AtomicBool>) -> Result<Summary, Failure> {
-    let Order { turns, between, encoder, lead, trail, volume, arrived } = order;
-    let mut desk = Desk { outlet, encoder, volume, arrived, position: 0, first_sound: None };
+    let Order { turns, between, encoder, lead, trail, volume, arrived, purpose } = order;
+    let mut desk =
+        Desk { outlet, encoder, volume, arrived, purpose, position: 0, first_sound: None };
     let mut total = Summary::default();
     desk.silence(lead)?;
     for (i, turn) in turns.into_iter().enumerate() {
@@ -299,6 +319,7 @@ struct Desk<'a> {
     encoder: Box<dyn Encoder>,
     volume: f32,
     arrived: Instant,
+    purpose: Purpose,
     /// Samples so far, at 24 kHz.
     position: u64,
     /// When the listener got its first sound.
@@ -329,6 +350,7 @@ impl Desk<'_> {
                 .is_none()
                 .then(|| self.arrived + self.outlet.shop.patience.queue),
             arrived: self.arrived,
+            purpose: self.purpose,
             due: due.clone(),
             late: late.clone(),
             samples: Vec::new(),
@@ -380,10 +402,15 @@ impl Desk<'_> {
         let mut bytes = Vec::new();
         self.encoder.encode(samples, &mut bytes);
         self.position += samples.len() as u64;
-        self.outlet.shop.readings.sound(samples.len() as u64);
+        let is_request = self.purpose == Purpose::Request;
+        if is_request {
+            self.outlet.shop.readings.sound(samples.len() as u64);
+        }
         if self.first_sound.is_none() && !samples.is_empty() {
             self.first_sound = Some(Instant::now());
-            self.outlet.shop.readings.first_audio(self.arrived.elapsed());
+            if is_request {
+                self.outlet.shop.readings.first_audio(self.arrived.elapsed());
+            }
         }
         self.outlet.send_bytes(bytes)
     }
@@ -414,6 +441,7 @@ struct Borrower {
     /// Until when the first chunk may wait.
     give_up: Option<Instant>,
     arrived: Instant,
+    purpose: Purpose,
     /// When the sound is needed; none before the first.
     due: Arc<std::sync::Mutex<Option<Instant>>>,
     /// Set where the first chunk waited too long.
@@ -441,14 +469,19 @@ impl Speaker for Borrower {
     ) -> Result<Speech<'_>, koe_engine::Error> {
         let now = Instant::now();
         // A listener that has run dry is as urgent as a new one, not more.
-        let due = lock(&self.due).map_or(self.arrived, |due| due.max(now));
+        let due = match self.purpose {
+            Purpose::WarmUp => now + WARM_UP_DUE,
+            _ => lock(&self.due).map_or(self.arrived, |due| due.max(now)),
+        };
         let lease = self.shop.lanes.borrow(due, self.give_up.take(), cancel);
         let mut lease = lease.map_err(|refused| {
             self.late.store(refused == Refused::TooLate, Ordering::SeqCst);
             koe_engine::Error::Cancelled
         })?;
         let begun = Instant::now();
-        self.shop.readings.waited(begun - now);
+        if self.purpose == Purpose::Request {
+            self.shop.readings.waited(begun - now);
+        }
         let style = self.cast.voice.style(tokens.len());
         let request = Request { tokens, style, speed, seed };
         let session = lease.session(self.cast.key, &self.cast.model);
@@ -458,7 +491,9 @@ impl Speaker for Borrower {
         self.frames.clear();
         self.frames.extend_from_slice(speech.frames);
         drop(lease);
-        self.shop.readings.synthesis(tokens.len(), self.samples.len() as u64, begun.elapsed());
+        if self.purpose == Purpose::Request {
+            self.shop.readings.synthesis(tokens.len(), self.samples.len() as u64, begun.elapsed());
+        }
         Ok(Speech { samples: &self.samples, frames: &self.frames })
     }
 }

@@ -6,9 +6,10 @@
 //! ahead, two streams take turns, and none can starve, because whoever waits becomes the most urgent
 //! in the end. Nothing is locked while a lane computes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use koe_engine::{Cancel, Isa, Model, Session};
 
@@ -20,6 +21,8 @@ struct Inner {
     state: Mutex<State>,
     /// A lane came free, or someone's wish to wait ended.
     changed: Condvar,
+    /// Sessions that were made and live.
+    n_sessions: AtomicUsize,
     make: Make,
     n_lanes: usize,
 }
@@ -34,6 +37,8 @@ struct Make {
 #[derive(Default)]
 struct State {
     free: Vec<Lane>,
+    /// When each lane that is not free was lent, by ticket.
+    lent: BTreeMap<u64, Instant>,
     /// Who waits, the most urgent first: when due, then who came first.
     waiting: BTreeSet<(Instant, u64)>,
     next_ticket: u64,
@@ -61,7 +66,8 @@ impl Lanes {
         let free = (0..n_lanes).map(|_| Lane::default()).collect();
         let state = Mutex::new(State { free, ..State::default() });
         let make = Make { threads, isa };
-        Self(Arc::new(Inner { state, changed: Condvar::new(), make, n_lanes }))
+        let (changed, n_sessions) = (Condvar::new(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { state, changed, n_sessions, make, n_lanes }))
     }
 
     /// How many there are.
@@ -74,6 +80,11 @@ impl Lanes {
         self.0.make.threads
     }
 
+    /// How many sessions there are: one for every model in use on every lane.
+    pub fn sessions(&self) -> usize {
+        self.0.n_sessions.load(Ordering::Relaxed)
+    }
+
     /// How many chunks wait for a lane.
     pub fn waiting(&self) -> usize {
         self.state().waiting.len()
@@ -82,6 +93,11 @@ impl Lanes {
     /// How many lanes compute now.
     pub fn busy(&self) -> usize {
         self.0.n_lanes - self.state().free.len()
+    }
+
+    /// For how long the lane that is lent longest has been.
+    pub fn longest_loan(&self) -> Option<Duration> {
+        self.state().lent.values().min().map(Instant::elapsed)
     }
 
     /// Waits for a lane until `give_up`, if there is such a time. `due` is when the sound is needed.
@@ -102,7 +118,8 @@ impl Lanes {
             if state.waiting.first() == Some(&place)
                 && let Some(lane) = state.free.pop()
             {
-                break Ok(Lease { lanes: self.clone(), lane: Some(lane) });
+                state.lent.insert(place.1, Instant::now());
+                break Ok(Lease { lanes: self.clone(), lane: Some(lane), ticket: place.1 });
             }
             state = match give_up {
                 None => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -123,6 +140,30 @@ impl Lanes {
         outcome
     }
 
+    /// A lane, if one is free and nobody waits for it.
+    pub fn try_borrow(&self) -> Option<Lease> {
+        let mut state = self.state();
+        let lane = if state.waiting.is_empty() { state.free.pop() } else { None }?;
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.lent.insert(ticket, Instant::now());
+        Some(Lease { lanes: self.clone(), lane: Some(lane), ticket })
+    }
+
+    /// Has the sessions of idle lanes give back the memory that past syntheses took.
+    pub fn release_memory(&self) {
+        // One by one, so that nobody waits for more than one lane's worth of it.
+        for _ in 0..self.count() {
+            let mut state = self.state();
+            let lane = if state.waiting.is_empty() { state.free.pop() } else { None };
+            drop(state);
+            let Some(mut lane) = lane else { return };
+            lane.sessions.iter_mut().for_each(|(_, session)| session.release_memory());
+            self.state().free.insert(0, lane);
+            self.0.changed.notify_all();
+        }
+    }
+
     /// Has everyone who waits look again whether they were cancelled.
     pub fn wake(&self) {
         // Under the lock, so that nobody misses it between looking and waiting.
@@ -139,6 +180,7 @@ impl Lanes {
 pub struct Lease {
     lanes: Lanes,
     lane: Option<Lane>,
+    ticket: u64,
 }
 
 impl Lease {
@@ -150,6 +192,7 @@ impl Lease {
             Some(at) => at,
             None => {
                 sessions.push((key, Session::with_isa(model, threads, isa)));
+                self.lanes.0.n_sessions.fetch_add(1, Ordering::Relaxed);
                 sessions.len() - 1
             }
         };
@@ -162,9 +205,13 @@ impl Drop for Lease {
         let mut lane = self.lane.take().unwrap_or_default();
         if std::thread::panicking() {
             // Whatever state the panic left its sessions in, nobody shall compute with them.
-            lane.sessions.clear();
+            let lost = lane.sessions.drain(..).count();
+            self.lanes.0.n_sessions.fetch_sub(lost, Ordering::Relaxed);
         }
-        self.lanes.state().free.push(lane);
+        let mut state = self.lanes.state();
+        state.lent.remove(&self.ticket);
+        state.free.push(lane);
+        drop(state);
         self.lanes.0.changed.notify_all();
     }
 }
@@ -172,7 +219,6 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use koe_engine::{Model, Voice};
@@ -60,6 +61,10 @@ pub struct Library {
     /// The mixtures used last, the latest at the end.
     casts: Mutex<Vec<(String, Arc<Cast>)>>,
     named: RwLock<BTreeMap<String, Mix>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    loads: AtomicU64,
+    builtin_loads: AtomicU64,
 }
 
 impl Library {
@@ -68,7 +73,9 @@ impl Library {
         let kokoro = choice::installed(config)?;
         let wish = Wish { model: model.clone(), voice: voice.clone() };
         let chosen = choice::choose(&wish, kokoro.as_deref())?;
+        let mut loads = 0;
         let opened = choice::open_model(&chosen.model, &config.cache)?;
+        loads += 1;
         let library = Self {
             config: config.clone(),
             asked: model,
@@ -79,6 +86,10 @@ impl Library {
             notice: chosen.notice.clone(),
             casts: Mutex::default(),
             named: RwLock::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            loads: AtomicU64::new(loads),
+            builtin_loads: AtomicU64::new(0),
         };
         // A default voice that is not there is an error of the start, not of every request.
         library.cast(None, None)?;
@@ -109,8 +120,10 @@ impl Library {
     pub fn cast(&self, model: Option<&str>, voice: Option<&str>) -> Result<Arc<Cast>, Error> {
         let key = format!("{}\n{}", model.unwrap_or_default(), voice.unwrap_or_default());
         if let Some(cast) = self.remembered(&key) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(cast);
         }
+        self.misses.fetch_add(1, Ordering::Relaxed);
         let mix = match voice {
             None => self.default_voice.clone(),
             Some(voice) => Some(self.mix(voice)?),
@@ -128,22 +141,39 @@ impl Library {
                 }
             }
         };
-        let (key_of_model, model) = self.open_model(&chosen)?;
-        let opened = choice::cast(&chosen, &model)?;
-        let cast = Arc::new(Cast {
-            key: key_of_model,
-            model,
-            voice: opened.voice,
-            gain: opened.gain,
-            dialect: opened.dialect,
-            names: opened.names,
-        });
+        let cast = Arc::new(self.cast_chosen(&chosen)?);
         let mut casts = self.casts.lock().unwrap_or_else(PoisonError::into_inner);
         if casts.len() >= MAX_CASTS {
             casts.remove(0);
         }
         casts.push((key, cast.clone()));
         Ok(cast)
+    }
+
+    /// The voice that `mix` means in the model of that [identity](Model::identity), if it is open or
+    /// can be opened here.
+    pub fn cast_in(&self, identity: &str, mix: Option<Mix>) -> Result<Arc<Cast>, Error> {
+        let which = if self.model().identity() == identity {
+            self.main.0.clone()
+        } else if identity == Model::identify_builtin(self.model().precision()) {
+            Which::Builtin
+        } else {
+            return Err(Error::Missing("another model".to_owned()));
+        };
+        self.cast_chosen(&Choice { model: which, voice: mix, notice: None }).map(Arc::new)
+    }
+
+    fn cast_chosen(&self, chosen: &Choice) -> Result<Cast, Error> {
+        let (key, model) = self.open_model(chosen)?;
+        let opened = choice::cast(chosen, &model)?;
+        Ok(Cast {
+            key,
+            model,
+            voice: opened.voice,
+            gain: opened.gain,
+            dialect: opened.dialect,
+            names: opened.names,
+        })
     }
 
     /// The mixture of that name, or what the grammar of mixtures says.
@@ -197,6 +227,37 @@ impl Library {
         listed
     }
 
+    /// What requests that name no voice get, by name.
+    pub fn default_voice_name(&self) -> String {
+        self.cast(None, None).map(|cast| cast.names.join("+")).unwrap_or_default()
+    }
+
+    /// Drops mixtures that are kept ready; they are mixed again when they are asked for.
+    pub fn forget_casts(&self) {
+        self.casts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How often a mixture was found ready, and how often it was not.
+    pub fn cast_lookups(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// The models that are open, by name, with how often each was opened: once, or what is the
+    /// point of sharing it.
+    pub fn open_models(&self) -> Vec<(String, Model, u64)> {
+        let main = (self.model_name(), self.main.1.clone(), self.loads.load(Ordering::Relaxed));
+        let builtin = self.builtin.get().and_then(|opened| opened.as_ref().ok());
+        let builtin = builtin.map(|model| {
+            ("builtin".to_owned(), model.clone(), self.builtin_loads.load(Ordering::Relaxed))
+        });
+        [main].into_iter().chain(builtin).collect()
+    }
+
+    /// How many mixtures are kept ready.
+    pub fn casts_kept(&self) -> usize {
+        self.casts.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn remembered(&self, key: &str) -> Option<Arc<Cast>> {
         let mut casts = self.casts.lock().unwrap_or_else(PoisonError::into_inner);
         let at = casts.iter().position(|(known, _)| known == key)?;
@@ -212,6 +273,7 @@ impl Library {
         }
         // A request never names a folder, so what is left is the built-in model.
         let opened = self.builtin.get_or_init(|| {
+            self.builtin_loads.fetch_add(1, Ordering::Relaxed);
             choice::open_model(&Which::Builtin, &self.config.cache).map_err(|e| e.to_string())
         });
         opened.clone().map(|model| (1, model)).map_err(Error::Missing)

@@ -8,22 +8,24 @@
 mod job;
 mod lanes;
 mod library;
+mod priming;
 mod readings;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use koe_engine::Isa;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub use job::{Failure, Feed, Order, Part, Patience, Running, Said, Stopper, Turn};
+pub use job::{Failure, Feed, Order, Part, Patience, Purpose, Running, Said, Stopper, Turn};
 pub use lanes::{Lanes, Lease, Refused};
 pub use library::{Cast, Library, Listed};
+pub use priming::{Extended, NATIVE, Plan, Priming, Tuned};
 pub use readings::{FIRST_AUDIO_BOUNDS, FirstAudio, Readings};
 
-use crate::pipeline::{Ramp, Settings};
+use crate::pipeline::Settings;
 
 /// How a service is set up.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct Setup {
     pub max_jobs: usize,
     /// How long things may take.
     pub patience: Patience,
+    /// When the process began to start.
+    pub started: Instant,
 }
 
 /// Why a request was not admitted.
@@ -67,8 +71,9 @@ pub struct Proof {
     pub ready_after: Duration,
     /// To its first sound, with everything warm.
     pub first_audio: Duration,
-    /// How long a second of sound took to compute.
-    pub real_time_factor: f64,
+    /// How long a second of sound takes to compute, now or when it was measured; none if it never
+    /// was.
+    pub real_time_factor: Option<f64>,
 }
 
 /// One text-to-speech service; clones are handles to the same.
@@ -82,21 +87,22 @@ struct Inner {
     max_jobs: usize,
     draining: AtomicBool,
     state: watch::Sender<State>,
-    ramp: OnceLock<Ramp>,
+    priming: Priming,
     isa: Isa,
     started: Instant,
+    model_open_after: Duration,
 }
 
 /// The right to run one job.
-#[derive(Debug)]
 pub struct Admission {
     _permit: OwnedSemaphorePermit,
+    _presence: priming::Presence,
     readings: Arc<Readings>,
 }
 
-impl std::fmt::Debug for Readings {
+impl std::fmt::Debug for Admission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Readings").finish_non_exhaustive()
+        f.write_str("Admission")
     }
 }
 
@@ -108,7 +114,7 @@ impl Drop for Admission {
 
 impl Service {
     /// A service that is not primed yet; jobs wait on `runtime` for their listeners.
-    pub fn new(library: Library, setup: Setup, runtime: Handle) -> Self {
+    pub fn new(library: Library, setup: Setup, plan: Plan, runtime: Handle) -> Self {
         let shop = job::Shop {
             lanes: Lanes::new(setup.lanes, setup.threads, setup.isa),
             readings: Arc::new(Readings::new(setup.isa.name())),
@@ -116,15 +122,16 @@ impl Service {
             runtime,
         };
         Self(Arc::new(Inner {
+            priming: Priming::new(plan, library.model()),
             library,
             shop,
             jobs: Arc::new(Semaphore::new(setup.max_jobs)),
             max_jobs: setup.max_jobs,
             draining: AtomicBool::new(false),
             state: watch::Sender::new(State::Starting(None)),
-            ramp: OnceLock::new(),
             isa: setup.isa,
-            started: Instant::now(),
+            started: setup.started,
+            model_open_after: setup.started.elapsed(),
         }))
     }
 
@@ -186,13 +193,10 @@ impl Service {
         if self.is_draining() {
             return Err(Busy::Draining);
         }
-        self.admit_any()
-    }
-
-    fn admit_any(&self) -> Result<Admission, Busy> {
         let permit = self.0.jobs.clone().try_acquire_owned().map_err(|_| Busy::Full)?;
         self.0.shop.readings.job_began();
-        Ok(Admission { _permit: permit, readings: self.0.shop.readings.clone() })
+        let readings = self.0.shop.readings.clone();
+        Ok(Admission { _permit: permit, _presence: self.presence(), readings })
     }
 
     /// Begins to fill an order. The error is the system's, which had no thread to give.
@@ -200,21 +204,42 @@ impl Service {
         job::start(self.0.shop.clone(), order, admission)
     }
 
+    fn start_unadmitted(&self, order: Order) -> std::io::Result<Running> {
+        job::start(self.0.shop.clone(), order, ())
+    }
+
     /// Settings whose chunks are cut for the speed of this machine. The same for every request, so
     /// that the same request always sounds the same.
     pub fn settings(&self) -> Settings {
-        Settings { ramp: self.0.ramp.get().copied().unwrap_or_default(), ..Settings::default() }
+        Settings { ramp: priming::ramp(self.0.priming.tuned()), ..Settings::default() }
     }
 
-    /// Speaks a sentence, through the path that requests take, twice: cold, and to measure. Tries
-    /// again until it succeeds, then the service is ready.
+    /// What keeps it ready.
+    pub fn priming(&self) -> &Priming {
+        &self.0.priming
+    }
+
+    fn runtime(&self) -> &Handle {
+        &self.0.shop.runtime
+    }
+
+    /// How long after its start the process had its model open.
+    pub fn model_open_after(&self) -> Duration {
+        self.0.model_open_after
+    }
+
+    fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// Speaks through the path that requests take, until that succeeds; then the service is ready,
+    /// and stays warm.
     pub async fn prime(&self) {
         loop {
             match self.prove().await {
                 Ok(proof) => {
-                    let _ = self.0.ramp.set(ramp_for(proof.real_time_factor));
                     self.0.state.send_replace(State::Ready(proof));
-                    return;
+                    break;
                 }
                 Err(problem) => {
                     tracing::error!(problem, "the first synthesis failed");
@@ -223,62 +248,8 @@ impl Service {
                 }
             }
         }
-    }
-
-    async fn prove(&self) -> Result<Proof, String> {
-        self.speak_once("Ready.").await?;
-        let (audio_before, compute_before) = self.readings().totals();
-        let begun = Instant::now();
-        let first_audio = self.speak_once("Ready to speak, and never cold.").await?;
-        let (audio, compute) = self.readings().totals();
-        tracing::debug!(ms = begun.elapsed().as_millis(), "primed");
-        Ok(Proof {
-            ready_after: self.0.started.elapsed(),
-            first_audio,
-            real_time_factor: (compute - compute_before) / (audio - audio_before),
-        })
-    }
-
-    /// How long the first sound of `text` took.
-    async fn speak_once(&self, text: &str) -> Result<Duration, String> {
-        let admission = self.admit_any().map_err(|busy| busy.to_string())?;
-        let cast = self.library().cast(None, None).map_err(|error| error.to_string())?;
-        let settings =
-            Settings { dialect: cast.dialect.unwrap_or_default(), ..Settings::default() };
-        let feed = Box::new(crate::feed::from_text(text.to_owned()));
-        let arrived = Instant::now();
-        let order = Order {
-            turns: vec![Turn { feed, cast, settings }],
-            between: Duration::ZERO,
-            encoder: koe_audio::Format::Pcm
-                .encoder(koe_audio::SAMPLE_RATE_HZ)
-                .map_err(|error| error.to_string())?,
-            lead: Duration::ZERO,
-            trail: Duration::ZERO,
-            volume: 1.0,
-            arrived,
-        };
-        let mut running = self.start(admission, order).map_err(|error| error.to_string())?;
-        let mut first = None;
-        loop {
-            match running.next().await {
-                Part::Bytes(_) => _ = first.get_or_insert_with(|| arrived.elapsed()),
-                Part::Done(Ok(_)) => return first.ok_or_else(|| "no sound".to_owned()),
-                Part::Done(Err(failure)) => return Err(failure.to_string()),
-                _ => {}
-            }
+        if let Err(problem) = self.stay_warm() {
+            tracing::warn!(problem, "it may grow cold");
         }
-    }
-}
-
-/// How chunks are cut on a machine that needs so long for a second of sound. In few steps, so that
-/// the same machine gets the same ramp at every start, with a third to spare: a chunk must be made
-/// while the one before it is heard.
-fn ramp_for(real_time_factor: f64) -> Ramp {
-    match real_time_factor {
-        ..0.08 => Ramp { first: 60, growth: 8.0 },
-        ..0.16 => Ramp { first: 40, growth: 4.0 },
-        ..0.33 => Ramp { first: 30, growth: 2.0 },
-        _ => Ramp { first: 24, growth: 1.4 },
     }
 }

@@ -1,0 +1,56 @@
+//! What systemd is told and gives: that the server is ready, that it lives, and a socket that was
+//! held for it. Nothing happens where there is no systemd.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::service::{Service, State};
+
+/// A chunk that takes longer than this is not slow: something hangs.
+const HUNG: Duration = Duration::from_secs(300);
+
+/// The first socket that systemd passed on, if it passed any.
+pub(super) fn listener() -> io::Result<Option<TcpListener>> {
+    listenfd::ListenFd::from_env().take_tcp_listener(0)
+}
+
+/// `READY=1`, a status line, and from now on a sign of life for as long as nothing hangs.
+pub(super) fn tell_ready(service: &Service) {
+    let status = match service.state() {
+        State::Ready(proof) => format!(
+            "{} ready after {} ms",
+            service.library().model_name(),
+            proof.ready_after.as_millis()
+        ),
+        State::Starting(_) => return,
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let service = service.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(limit / 2);
+        loop {
+            ticks.tick().await;
+            match service.lanes().longest_loan() {
+                Some(lent) if lent > HUNG => {
+                    tracing::error!(seconds = lent.as_secs(), "a synthesis hangs");
+                }
+                _ => tell(&[NotifyState::Watchdog]),
+            }
+        }
+    });
+}
+
+/// `STOPPING=1`.
+pub(super) fn tell_stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
+}
