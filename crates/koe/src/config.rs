@@ -6,6 +6,7 @@
 //! configuration file and no other, and loads no model; [`Config::source`] opens the file of the
 //! token. What cannot be understood is a problem, never ignored; all problems are told at once.
 
+mod document;
 mod file;
 mod layers;
 mod setting;
@@ -24,11 +25,12 @@ use koe_engine::{Isa, Precision};
 
 use crate::models;
 use crate::pull::{Source, Token};
+pub use document::document;
 pub use file::Place;
 use layers::Values;
 pub use layers::{Given, Origin};
 pub use setting::{Flag, Form, Kind, Preset, Secret, Setting, Value};
-pub use table::SETTINGS;
+pub use table::{SETTINGS, TABLES};
 
 /// Names the configuration file. It alone has no key in the file.
 pub const FILE_VARIABLE: &str = "KOKORO_CONFIG";

@@ -105,6 +105,19 @@ fn origin(text: &str) -> Result<(), String> {
     }
 }
 
+/// The tables of the file, in the order of the documents, and what each is about.
+pub const TABLES: &[(&str, &str)] = &[
+    ("model", "Which model and voice speak"),
+    ("compute", "How, and with what, the sound is computed"),
+    ("keep_alive", "What keeps the engine warm between requests, so that none meets a cold one"),
+    ("memory", "How much is held in memory"),
+    ("priming", "What is made ready beforehand"),
+    ("server", "What `koe serve` listens on, and how much it lets in"),
+    ("daemon", "The socket for programs on this machine, and the daemon behind it"),
+    ("folders", "Where koe keeps its files"),
+    ("hub", "Where models come from, as Hugging Face's tools have it"),
+];
+
 macro_rules! settings {
     ($($name:ident = $setting:expr;)*) => {
         $(pub(super) static $name: Setting = $setting;)*
@@ -125,9 +138,6 @@ settings! {
         Preset::Unset("af_heart, or the built-in voice"),
         "The voice to speak with when none is asked for; a mix as af_bella(2)+af_sky(1) is one")
         .short_flag('v', "voice", "VOICE");
-    LOCK_WEIGHTS = setting("model.lock_weights", "KOKORO_LOCK_WEIGHTS", Kind::Switch,
-        Preset::Is("false"),
-        "Whether to lock the weights into memory, so that the system never drops them");
 
     THREADS = setting("compute.threads", "KOKORO_THREADS", whole(1, 4096),
         Preset::Unset("as many as the machine runs at once"),
@@ -139,9 +149,6 @@ settings! {
     PRECISION = setting("compute.precision", "KOKORO_PRECISION", text("auto, f32 or bf16", precision),
         Preset::Is("auto"),
         "The numbers to compute with; auto is the fastest with these instructions");
-    TUNING = setting("compute.tuning", "KOKORO_TUNING", Kind::Switch,
-        Preset::Is("true"),
-        "Whether to measure this machine once and remember what was found");
     ACCELERATOR = setting("compute.accelerator", "KOKORO_ACCELERATOR",
         text("off, auto, cpu, cuda, tensorrt, coreml-all, coreml-gpu, coreml-ane, directml or openvino", accelerator),
         Preset::Is("off"),
@@ -167,7 +174,14 @@ settings! {
         Kind::Whole { from: 1, to: 16_000_000, unit: "MB" },
         Preset::Unset("2000 above 32 GiB of memory, 1000 above 16 GiB, else 200"),
         "The process's own memory above which what can be made again is dropped");
-    SKIP_EXTENDED_WARMING = setting("memory.skip_extended_warming", "KOKORO_SKIP_EXTENDED_WARMING",
+    LOCK_WEIGHTS = setting("memory.lock_weights", "KOKORO_LOCK_WEIGHTS", Kind::Switch,
+        Preset::Is("false"),
+        "Whether to lock the weights into memory, so that the system never drops them");
+
+    TUNING = setting("priming.tuning", "KOKORO_TUNING", Kind::Switch,
+        Preset::Is("true"),
+        "Whether to measure this machine once and remember what was found");
+    SKIP_EXTENDED_WARMING = setting("priming.skip_extended_warming", "KOKORO_SKIP_EXTENDED_WARMING",
         Kind::Switch, Preset::Is("false"),
         "Whether to leave out the warm-ups that go on in the background after the start");
 
