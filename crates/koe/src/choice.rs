@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use koe_engine::{Model, Voice};
+use koe_engine::{Isa, Model, Precision, Voice};
 use koe_text::Dialect;
 
 use crate::config::Config;
@@ -175,16 +175,25 @@ pub struct Opened {
     pub names: Vec<String>,
 }
 
-/// Opens what was chosen.
-pub fn open(choice: &Choice, cache: &Path) -> Result<Opened, Error> {
-    cast(choice, &open_model(&choice.model, cache)?)
+/// The precision that models are opened in.
+pub fn precision(config: &Config) -> Precision {
+    let isa = config.isa.unwrap_or_else(Isa::detect);
+    config.precision.unwrap_or_else(|| Precision::best(isa))
 }
 
-/// Opens a model.
-pub fn open_model(which: &Which, cache: &Path) -> Result<Model, Error> {
+/// Opens what was chosen.
+pub fn open(choice: &Choice, config: &Config) -> Result<Opened, Error> {
+    cast(choice, &open_model(&choice.model, config)?)
+}
+
+/// Opens a model in the precision that is asked for, or else the best.
+pub fn open_model(which: &Which, config: &Config) -> Result<Model, Error> {
+    let precision = precision(config);
     Ok(match which {
-        Which::Builtin => Model::builtin()?,
-        Which::Kokoro(folder) | Which::Folder(folder) => Model::open(folder, cache)?,
+        Which::Builtin => Model::builtin_in(precision)?,
+        Which::Kokoro(folder) | Which::Folder(folder) => {
+            Model::open_in(precision, folder, &config.cache)?
+        }
     })
 }
 
@@ -223,8 +232,11 @@ pub fn cast(choice: &Choice, model: &Model) -> Result<Opened, Error> {
         }
         parts.push((name.to_owned(), *weight));
     }
-    let weights: f32 = parts.iter().map(|(_, weight)| weight).sum();
-    let gain = parts.iter().map(|(name, weight)| model.gain(name) * weight / weights).sum();
+    // In f64, where no sum of f32 overflows and no product vanishes.
+    let weights: f64 = parts.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let share = |weight: f32| f64::from(weight) / weights;
+    let gains = parts.iter().map(|(name, weight)| f64::from(model.gain(name)) * share(*weight));
+    let gain = gains.sum::<f64>() as f32;
     let voice = match &parts[..] {
         [(name, _)] => model.voice(name)?,
         parts => {

@@ -12,6 +12,7 @@ mod failure;
 mod flags;
 mod interrupt;
 mod models;
+mod narrator;
 mod output;
 mod phonemize;
 mod player;

@@ -37,6 +37,15 @@ pub fn threads(tuning: &Tuning, model: &Model) -> Option<usize> {
     }
 }
 
+/// How texts are cut for the model of that identity, if nothing needs to be measured for it.
+pub fn recalled(config: &Config, isa: Isa, identity: &str) -> Option<Ramp> {
+    let Some(tuning) = memory(config, isa) else { return Some(Ramp::default()) };
+    match tuning.recall(identity) {
+        Recalled::Known(measured) => Some(Ramp::for_speed(measured.real_time_factor)),
+        Recalled::Stale | Recalled::Unknown => None,
+    }
+}
+
 /// How texts are cut for a model on this machine: as remembered, or as `speaker`, which works with
 /// `threads` threads, shows now.
 pub fn ramp(

@@ -54,14 +54,19 @@ pub(super) fn run(args: &DoctorArgs, config: &Config) -> Result<(), Failure> {
         thread_count(threads),
         memory(root),
         cache(&config.cache),
-        model("built-in voice", Model::builtin(), isa, threads),
+        model("built-in voice", Model::builtin_in(choice::precision(config)), isa, threads),
     ];
     checks.push(match &kokoro {
         Err(error) => Check::ok("Kokoro-82M", error.to_string())
             .not(State::Broken, "correct or unset KOKORO_MODEL_DIR"),
         Ok(None) => Check::ok("Kokoro-82M", "not installed").not(State::Missing, HOW_TO_GET_KOKORO),
         Ok(Some(folder)) => {
-            let mut check = model("Kokoro-82M", Model::open(folder, &config.cache), isa, threads);
+            let mut check = model(
+                "Kokoro-82M",
+                Model::open_in(choice::precision(config), folder, &config.cache),
+                isa,
+                threads,
+            );
             check.found.push_str(&format!(" ({})", folder.display()));
             check
         }
@@ -181,10 +186,11 @@ fn model(
     let mut check = Check::ok(
         name,
         format!(
-            "speaks {:.2} s in {:.0} ms ({:.1} times real time), weights {:.0} MiB {}",
+            "speaks {:.2} s in {:.0} ms ({:.1} times real time) in {}, weights {:.0} MiB {}",
             sound,
             took.as_secs_f64() * 1e3,
             sound / took.as_secs_f64(),
+            session.model().precision().name(),
             bytes as f64 / f64::from(1 << 20),
             if mapped { "mapped" } else { "in memory" },
         ),

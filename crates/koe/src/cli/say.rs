@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use koe_audio::Format;
-use koe_engine::{Isa, Session};
+use koe_engine::Isa;
 use koe_text::{Dialect, Note, NoteKind};
 
 use super::interrupt::Interrupt;
+use super::narrator::{Narrator, Voicing};
 use super::output::{OutFile, SoundFile, Stdout};
 use super::player::Player;
 use super::progress::Progress;
 use super::{Failure, SayArgs, source};
-use crate::choice::{self, Opened, Wish};
+use crate::choice::{self, Wish};
 use crate::config::Config;
 use crate::pipeline::{Event, Settings, Summary};
-use crate::speaker::Native;
 use crate::stream::Stream;
 use crate::timings::{Form, Timings};
 use crate::voices::{self, Mix};
@@ -66,18 +66,17 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         },
     };
     let choice = choice::choose(&wish, choice::installed(config)?.as_deref())?;
-    let opened = choice::open(&choice, &config.cache)?;
-    let dialect = dialect(args.text.lang.map(Dialect::from), args.phonemes, &opened)?;
+    let threads = super::threads(args.threads, config)?;
+    let isa = config.isa.unwrap_or_else(Isa::detect);
+    let narrator = Narrator::find(&choice, config, threads, isa)?;
+    let asked = args.text.lang.map(Dialect::from);
+    let dialect = dialect(asked, args.phonemes, &narrator.voicing)?;
     if !args.quiet {
-        for line in choice.notice.iter().chain(opened.model.warnings()) {
+        for line in choice.notice.iter().chain(&narrator.voicing.warnings) {
             super::tell(format_args!("koe: {line}"));
         }
     }
 
-    let threads = super::threads(args.threads, config)?;
-    let isa = config.isa.unwrap_or_else(Isa::detect);
-    let session = Session::with_isa(&opened.model, threads, isa);
-    let speaker = Native::new(session, opened.voice, opened.gain);
     let settings = Settings {
         dialect,
         lexicon,
@@ -85,10 +84,11 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         speed: args.speed,
         seed: args.seed,
         live: args.text.lines,
+        ramp: narrator.ramp,
         ..Settings::default()
     };
     let begun = Instant::now();
-    let mut stream = Stream::start(source.segments, settings, Box::new(speaker));
+    let mut stream = Stream::start(source.segments, settings, narrator.speaker);
     let (stopper, process) = (stream.stopper(), sink.process());
     interrupt.on_signal(move || {
         stopper.stop();
@@ -186,11 +186,11 @@ fn timings_form(path: &Path) -> Result<Form, Failure> {
 }
 
 /// The English to read the text as: as asked, else the voice's own.
-fn dialect(asked: Option<Dialect>, phonemes: bool, opened: &Opened) -> Result<Dialect, Failure> {
-    if let Some(dialect) = asked.or(opened.dialect) {
+fn dialect(asked: Option<Dialect>, phonemes: bool, voicing: &Voicing) -> Result<Dialect, Failure> {
+    if let Some(dialect) = asked.or(voicing.dialect) {
         return Ok(dialect);
     }
-    let name = opened.names.first().map_or("", |name| &**name);
+    let name = voicing.names.first().map_or("", |name| &**name);
     match voices::language(name) {
         // A voice of the caller's own, or phonemes, which are of no language.
         "unknown" => Ok(Dialect::American),

@@ -1,0 +1,97 @@
+//! Who speaks for `koe say`: a server on this machine if one has the very model that is wanted, else
+//! this process. The sound is the same; a server's comes sooner.
+
+use koe_engine::{Cancel, Isa, Model, Session};
+use koe_text::Dialect;
+
+use super::Failure;
+use crate::choice::{self, Choice, Which};
+use crate::config::Config;
+use crate::pipeline::Ramp;
+use crate::speaker::{Native, Speaker};
+use crate::tuning;
+
+/// What is known of the voice.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Voicing {
+    /// The English that it speaks, if its name says one.
+    pub(super) dialect: Option<Dialect>,
+    /// The names of the voices in it.
+    pub(super) names: Vec<String>,
+    /// What whoever runs koe should know of the model.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A voice that is ready to speak.
+pub(super) struct Narrator {
+    pub(super) speaker: Box<dyn Speaker>,
+    pub(super) voicing: Voicing,
+    /// How texts are cut for it.
+    pub(super) ramp: Ramp,
+}
+
+impl Narrator {
+    /// The voice that was chosen, in a server if there is one for it.
+    pub(super) fn find(
+        choice: &Choice,
+        config: &Config,
+        threads: usize,
+        isa: Isa,
+    ) -> Result<Self, Failure> {
+        #[cfg(unix)]
+        if let Some(narrator) = Self::elsewhere(choice, config, threads, isa) {
+            return Ok(narrator);
+        }
+        Self::here(choice, config, threads, isa)
+    }
+
+    /// The voice in a server. None where that would not make the very same sound, and in every case
+    /// of doubt.
+    #[cfg(unix)]
+    fn elsewhere(choice: &Choice, config: &Config, threads: usize, isa: Isa) -> Option<Self> {
+        use std::os::unix::fs::FileTypeExt;
+
+        let path = config.local_socket.path()?;
+        if !path.metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
+            return None;
+        }
+        let precision = choice::precision(config);
+        let identity = match &choice.model {
+            Which::Builtin => Model::identify_builtin(precision),
+            Which::Kokoro(folder) | Which::Folder(folder) => {
+                Model::identify(precision, folder, &config.cache).ok()?
+            }
+        };
+        let ramp = tuning::recalled(config, isa, &identity)?;
+        let (choice, own) = (choice.clone(), config.clone());
+        let mix = choice.voice.clone();
+        let fallback = Box::new(move || {
+            let opened = choice::open(&choice, &own).map_err(|error| match error {
+                choice::Error::Engine(error) => error,
+                error => koe_engine::Error::Request(error.to_string()),
+            })?;
+            let session = Session::with_isa(&opened.model, threads, isa);
+            Ok(Box::new(Native::new(session, opened.voice, opened.gain)) as Box<dyn Speaker>)
+        });
+        let (remote, voicing) =
+            crate::local::client::connect(path, &identity, isa.name(), mix.as_ref(), fallback)?;
+        let crate::local::Voicing { dialect, names, warnings } = voicing;
+        let voicing = Voicing { dialect, names, warnings };
+        Some(Self { speaker: Box::new(remote), voicing, ramp })
+    }
+
+    fn here(choice: &Choice, config: &Config, threads: usize, isa: Isa) -> Result<Self, Failure> {
+        let opened = choice::open(choice, config)?;
+        let voicing = Voicing {
+            dialect: opened.dialect,
+            names: opened.names,
+            warnings: opened.model.warnings().to_vec(),
+        };
+        let model = opened.model.clone();
+        let session = Session::with_isa(&model, threads, isa);
+        let mut speaker = Native::new(session, opened.voice, opened.gain);
+        let tuning = tuning::memory(config, isa);
+        let ramp = tuning::ramp(tuning.as_ref(), &model, threads, &mut speaker, &Cancel::new())?;
+        Ok(Self { speaker: Box::new(speaker), voicing, ramp })
+    }
+}
