@@ -382,7 +382,16 @@ fn lists_have_the_shapes_that_clients_look_for() {
         let body = json!({"input": "Hi.", "voice": voice["id"], "model": voice["model"]});
         server.speak(body).ok();
     }
-    assert_eq!(server.post("/v1/audio/voices/combine", &json!("am_rms+nobody")).status, 400);
+    for wrong in [json!("am_rms+nobody"), json!(""), json!([])] {
+        assert_eq!(server.post("/v1/audio/voices/combine", &wrong).status, 400, "{wrong}");
+    }
+    let mixed = |mix: &str| {
+        server.speak(json!({"input": "Hi.", "voice": mix, "response_format": "pcm"})).ok()
+    };
+    let even = mixed("am_rms+af_slt").bytes;
+    for weight in ["3e38", "1e-45"] {
+        assert!(mixed(&format!("am_rms({weight})+af_slt({weight})")).bytes == even, "{weight}");
+    }
 
     let phonemes = server.post("/dev/phonemize", &json!({"text": "Hello, world."})).ok().json();
     assert_eq!(phonemes["words"].as_array().unwrap().len(), 2);
@@ -430,6 +439,24 @@ fn a_reader_that_stops_is_cut_off() {
 }
 
 #[test]
+fn who_only_connects_is_soon_cut_off() {
+    let server = Server::start(&[]);
+    // Nothing; what might become HTTP/2 or not; what stays behind after its answer.
+    let openings = ["", "PRI * HT", "GET /health/live HTTP/1.1\r\nhost: koe\r\n\r\n"];
+    let streams = openings.map(|opening| {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(opening.as_bytes()).unwrap();
+        stream
+    });
+    for (mut stream, opening) in streams.into_iter().zip(openings) {
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap_or_else(|error| panic!("{opening:?}: {error}"));
+        assert_eq!(heard.starts_with(b"HTTP/1.1 200"), opening.starts_with("GET"), "{opening:?}");
+    }
+}
+
+#[test]
 fn only_who_has_a_key_may_speak() {
     let home = Sandbox::new();
     let keys = home.write("keys.txt", "# ours\nsesame\n");
@@ -472,7 +499,7 @@ fn a_public_address_needs_keys_or_a_word() {
 
 #[test]
 fn the_signal_to_stop_lets_what_runs_finish() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--drain-timeout", "3600"]);
     let text = "On and on it goes. ".repeat(150);
     let mut stream = server.hang_on(&json!({"input": text, "response_format": "pcm"}));
     let terminated = std::process::Command::new("/bin/kill")
@@ -590,7 +617,7 @@ fn measurements_are_exposed() {
     server.speak(json!({"input": "Count me."})).ok();
     let (_, metrics) = server.get("/metrics");
     assert!(metrics.contains("koe_requests_total{route=\"/v1/audio/speech\",status=\"200\"} 1"));
-    assert!(metrics.contains("koe_time_to_first_audio_seconds_count 3"), "two of them primed it");
+    assert!(metrics.contains("koe_time_to_first_audio_seconds_count 1"), "warm-ups do not count");
     let status = server.json("/status");
     assert_eq!(status["ready"], true);
     assert!(status["startup"]["ready_after_ms"].as_f64().unwrap() > 0.0);
