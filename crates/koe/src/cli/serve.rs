@@ -17,7 +17,7 @@ use super::flags::Flags;
 use super::{Failure, systemd};
 use crate::config::{Config, LocalSocket, Server};
 use crate::http::{self, Door, Keys, Options, server};
-use crate::service::{Library, Patience, Plan, Service, Setup, State};
+use crate::service::{self, Library, Patience, Plan, Service, Setup, State};
 use crate::voices::Mix;
 use crate::{local, machine, tuning};
 
@@ -211,6 +211,10 @@ fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
     };
     tracing::info!(model = library.model_name(), threads, lanes, isa = isa.name(), "model open");
     let service = Service::new(library, setup, plan, runtime);
+    let per_lane = setup.threads;
+    if let Some(router) = service::accelerator::router(config, service.library(), per_lane) {
+        service.lanes().accelerate(router);
+    }
     if let Err(problem) = service.priming().locked() {
         tracing::warn!(problem, "the weights cannot be locked in memory; see ulimit -l");
     }

@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::sessions::{self, SessionUtilization};
 use crate::machine;
 use crate::service;
 
@@ -168,6 +169,8 @@ struct StatusReply {
     real_time_factor: Option<f64>,
     audio_seconds: f64,
     compute_seconds: f64,
+    /// Which kind of session spoke how much.
+    session_utilization: SessionUtilization,
     memory: MemoryStatus,
 }
 
@@ -331,6 +334,7 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
         real_time_factor: (audio > 0.0).then(|| compute / audio),
         audio_seconds: audio,
         compute_seconds: compute,
+        session_utilization: sessions::utilization(service),
         memory: MemoryStatus {
             rss_bytes: memory.map(|memory| memory.resident_bytes),
             peak_bytes: memory.map(|memory| memory.peak_bytes),

@@ -15,6 +15,7 @@ mod optimization;
 mod page;
 mod request;
 pub mod server;
+mod sessions;
 mod speech;
 mod startup;
 mod websocket;

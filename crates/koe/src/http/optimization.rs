@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::sessions::{self, SessionUtilization};
 use crate::machine;
 use crate::service::Service;
 
@@ -141,6 +142,8 @@ pub(super) struct CachePerformance {
     models: Vec<ModelCache>,
     /// Sessions that hold the memory of past syntheses ready.
     sessions: usize,
+    /// Which kind of session spoke how much.
+    session_kinds: SessionUtilization,
     voices: VoiceCache,
 }
 
@@ -189,6 +192,7 @@ fn caches(service: &Service) -> CachePerformance {
     CachePerformance {
         models: models.collect(),
         sessions: service.lanes().sessions(),
+        session_kinds: sessions::utilization(service),
         voices: VoiceCache {
             entries: library.casts_kept(),
             hits,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use koe_audio::Encoder;
 use koe_engine::{Cancel, Request, Speech};
+use koe_onnx::Sound;
 use koe_text::NoteKind;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -353,8 +354,7 @@ impl Desk<'_> {
             purpose: self.purpose,
             due: due.clone(),
             late: late.clone(),
-            samples: Vec::new(),
-            frames: Vec::new(),
+            sound: Sound::default(),
         };
         let start = self.position;
         let cancel = self.outlet.cancel.clone();
@@ -447,8 +447,7 @@ struct Borrower {
     /// Set where the first chunk waited too long.
     late: Arc<AtomicBool>,
     /// The sound of the last chunk, so that the lane is free while it is sent.
-    samples: Vec<f32>,
-    frames: Vec<u32>,
+    sound: Sound,
 }
 
 impl Speaker for Borrower {
@@ -484,17 +483,13 @@ impl Speaker for Borrower {
         }
         let style = self.cast.voice.style(tokens.len());
         let request = Request { tokens, style, speed, seed };
-        let session = lease.session(self.cast.key, &self.cast.model);
-        let speech = session.synthesize(&request, cancel)?;
-        self.samples.clear();
-        self.samples.extend_from_slice(speech.samples);
-        self.frames.clear();
-        self.frames.extend_from_slice(speech.frames);
+        lease.speak(self.cast.key, &self.cast.model, &request, cancel, &mut self.sound)?;
         drop(lease);
+        let Sound { samples, frames } = &self.sound;
         if self.purpose == Purpose::Request {
-            self.shop.readings.synthesis(tokens.len(), self.samples.len() as u64, begun.elapsed());
+            self.shop.readings.synthesis(tokens.len(), samples.len() as u64, begun.elapsed());
         }
-        Ok(Speech { samples: &self.samples, frames: &self.frames })
+        Ok(Speech { samples, frames })
     }
 }
 

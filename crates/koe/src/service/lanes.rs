@@ -5,13 +5,19 @@
 //! The most urgent asker is served first. So first sounds go before sounds that are only being made
 //! ahead, two streams take turns, and none can starve, because whoever waits becomes the most urgent
 //! in the end. Nothing is locked while a lane computes.
+//!
+//! A lane has native sessions. Where there is an accelerator too, [`Lease::speak`] lets a router
+//! choose between the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use koe_engine::{Cancel, Isa, Model, Session};
+use koe_engine::{Cancel, Error, Isa, Model, Request, Session};
+use koe_onnx::{Router, Sound};
+
+use super::library::MAIN;
 
 /// The lanes of this process; clones are handles to the same.
 #[derive(Clone)]
@@ -23,6 +29,8 @@ struct Inner {
     changed: Condvar,
     /// Sessions that were made and live.
     n_sessions: AtomicUsize,
+    /// Chooses between the main model's native sessions and the accelerator, if there is one.
+    router: OnceLock<Router>,
     make: Make,
     n_lanes: usize,
 }
@@ -67,7 +75,18 @@ impl Lanes {
         let state = Mutex::new(State { free, ..State::default() });
         let make = Make { threads, isa };
         let (changed, n_sessions) = (Condvar::new(), AtomicUsize::new(0));
-        Self(Arc::new(Inner { state, changed, n_sessions, make, n_lanes }))
+        let router = OnceLock::new();
+        Self(Arc::new(Inner { state, changed, n_sessions, router, make, n_lanes }))
+    }
+
+    /// Lets `router` choose who speaks with the main model from now on; the first one stays.
+    pub fn accelerate(&self, router: Router) {
+        let _ = self.0.router.set(router);
+    }
+
+    /// What chooses between native sessions and the accelerator, if there is one.
+    pub fn router(&self) -> Option<&Router> {
+        self.0.router.get()
     }
 
     /// How many there are.
@@ -152,6 +171,9 @@ impl Lanes {
 
     /// Has the sessions of idle lanes give back the memory that past syntheses took.
     pub fn release_memory(&self) {
+        if let Some(router) = self.router() {
+            router.release_memory();
+        }
         // One by one, so that nobody waits for more than one lane's worth of it.
         for _ in 0..self.count() {
             let mut state = self.state();
@@ -197,6 +219,29 @@ impl Lease {
             }
         };
         &mut sessions[at].1
+    }
+
+    /// Speaks into `sound` with the lane's session for that model, or with the accelerator where it
+    /// has the same model and is faster.
+    pub fn speak(
+        &mut self,
+        key: usize,
+        model: &Model,
+        request: &Request<'_>,
+        cancel: &Cancel,
+        sound: &mut Sound,
+    ) -> Result<(), Error> {
+        let router = self.lanes.router().filter(|_| key == MAIN).cloned();
+        let session = self.session(key, model);
+        if let Some(router) = router {
+            return router.synthesize(session, request, cancel, sound);
+        }
+        let speech = session.synthesize(request, cancel)?;
+        sound.samples.clear();
+        sound.samples.extend_from_slice(speech.samples);
+        sound.frames.clear();
+        sound.frames.extend_from_slice(speech.frames);
+        Ok(())
     }
 }
 
@@ -281,6 +326,28 @@ mod tests {
         let late = lanes.borrow(Instant::now(), Some(Instant::now()), &Cancel::new());
         assert_eq!(late.err(), Some(Refused::TooLate));
         assert_eq!(lanes.waiting(), 0);
+    }
+
+    #[test]
+    fn an_accelerator_that_cannot_be_had_changes_no_sample_and_only_the_main_model_asks_for_it() {
+        let model = Model::builtin().unwrap();
+        let voice = model.voice("am_rms").unwrap();
+        let request = Request { tokens: &[43; 5], style: voice.style(5), speed: 1.0, seed: 1 };
+        let speak = |lanes: &Lanes, key| {
+            let mut lease = lanes.borrow(Instant::now(), None, &Cancel::new()).unwrap();
+            let mut sound = Sound::default();
+            lease.speak(key, &model, &request, &Cancel::new(), &mut sound).unwrap();
+            sound
+        };
+        let expected = speak(&lanes(1), MAIN);
+        let lanes = lanes(1);
+        let settings =
+            koe_onnx::Settings { accelerator: "auto".parse().unwrap(), ..Default::default() };
+        lanes.accelerate(koe_onnx::router(settings, &model, Box::new(|_| {})).unwrap());
+        assert_eq!(speak(&lanes, MAIN), expected);
+        assert_eq!(speak(&lanes, MAIN + 1), expected);
+        let kinds = lanes.router().unwrap().kinds();
+        assert_eq!(kinds.get(koe_engine::NATIVE).unwrap().requests, 1);
     }
 
     #[test]

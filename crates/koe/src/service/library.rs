@@ -43,6 +43,9 @@ pub struct Listed {
     pub is_default: bool,
 }
 
+/// [`Cast::key`] of the model that the server was started with.
+pub(super) const MAIN: usize = 0;
+
 /// The most mixtures kept ready, and the most named ones. A voice takes half a megabyte.
 const MAX_CASTS: usize = 64;
 /// The most named mixtures; a name costs little, but not nothing.
@@ -74,7 +77,7 @@ impl Library {
         let wish = Wish { model: model.clone(), voice: voice.clone() };
         let chosen = choice::choose(&wish, kokoro.as_deref())?;
         let mut loads = 0;
-        let opened = choice::open_model(&chosen.model, &config.cache)?;
+        let opened = choice::open_model(&chosen.model, config)?;
         loads += 1;
         let library = Self {
             config: config.clone(),
@@ -104,6 +107,14 @@ impl Library {
     /// Its name.
     pub fn model_name(&self) -> String {
         name_of(&self.main.0)
+    }
+
+    /// Where its files are, if it has any.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match &self.main.0 {
+            Which::Builtin => None,
+            Which::Kokoro(folder) | Which::Folder(folder) => Some(folder),
+        }
     }
 
     /// Whether the server was started with the small built-in model.
@@ -269,12 +280,12 @@ impl Library {
 
     fn open_model(&self, chosen: &Choice) -> Result<(usize, Model), Error> {
         if chosen.model == self.main.0 {
-            return Ok((0, self.main.1.clone()));
+            return Ok((MAIN, self.main.1.clone()));
         }
         // A request never names a folder, so what is left is the built-in model.
         let opened = self.builtin.get_or_init(|| {
             self.builtin_loads.fetch_add(1, Ordering::Relaxed);
-            choice::open_model(&Which::Builtin, &self.config.cache).map_err(|e| e.to_string())
+            choice::open_model(&Which::Builtin, &self.config).map_err(|e| e.to_string())
         });
         opened.clone().map(|model| (1, model)).map_err(Error::Missing)
     }

@@ -5,6 +5,7 @@
 //! (`lanes`). No thread that serves connections ever computes, and no lane ever waits for a
 //! connection.
 
+pub mod accelerator;
 mod job;
 mod lanes;
 mod library;
