@@ -258,6 +258,9 @@ async fn combine(
         CombineRequest::Voices(voices) => (None, voices.join("+")),
         CombineRequest::Named(NamedMix { name, voice }) => (Some(name), voice),
     };
+    if mix.trim().is_empty() {
+        return Err(ApiError::param("voice", "missing", "name the voices to be mixed"));
+    }
     let library = app.service.library();
     // Whatever is wrong with it is told now, not when it speaks.
     library.cast(None, Some(&mix))?;

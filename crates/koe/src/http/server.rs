@@ -26,7 +26,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-/// How long a connection may take for its TLS handshake, and for the headers of a request.
+/// How long a connection may take for its TLS handshake, for its first bytes, and for the headers of
+/// a request.
 const HEADERS: Duration = Duration::from_secs(10);
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -163,7 +164,8 @@ where
         .keep_alive_interval(HEADERS)
         .keep_alive_timeout(HEADERS);
     let service = TowerToHyperService::new(router);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let stream = TokioIo::new(Opening::new(stream));
+    let connection = builder.serve_connection_with_upgrades(stream, service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
@@ -174,6 +176,83 @@ where
     };
     if let Err(error) = outcome {
         tracing::debug!(%peer, error, "a connection ended");
+    }
+}
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection that fails unless it soon shows which HTTP it speaks. Until then hyper knows no
+/// deadline, and silence would hold a place for ever.
+struct Opening<S> {
+    stream: S,
+    /// How much of the preface was read, and by when the rest, or something else, must be.
+    waiting: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl<S> Opening<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, waiting: Some((0, Box::pin(tokio::time::sleep(HEADERS)))) }
+    }
+
+    /// Takes note of what was read.
+    fn see(&mut self, bytes: &[u8]) {
+        let Some((matched, _)) = &mut self.waiting else { return };
+        let rest = &PREFACE[*matched..];
+        let n = bytes.len().min(rest.len());
+        *matched += n;
+        if bytes[..n] != rest[..n] || *matched == PREFACE.len() {
+            self.waiting = None;
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Opening<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.see(&buffer.filled()[before..]);
+        } else if let Some((_, deadline)) = &mut self.waiting
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Opening<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

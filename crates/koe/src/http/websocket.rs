@@ -31,6 +31,9 @@ pub(super) const PATH: &str = "/v1/audio/speech/stream";
 
 /// The longest message.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+/// The most bytes that wait for a client who does not read: answers to its pings, of which there
+/// would be no end. Well above any one message.
+const MAX_UNSENT_BYTES: usize = 1 << 20;
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(300);
 /// How long an utterance may wait for its next text: it holds a place that others want.
@@ -57,6 +60,7 @@ async fn upgrade(
         .protocols(["koe"])
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
+        .max_write_buffer_size(MAX_UNSENT_BYTES)
         .on_upgrade(move |socket| Connection::new(app, socket).run())
 }
 
