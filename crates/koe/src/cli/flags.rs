@@ -56,8 +56,12 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
         Preset::Is(text) => text,
         Preset::Unset(words) => words,
     };
-    let help = format!("{} [env: {}] [default: {preset}]", setting.doc, setting.variable);
-    let argument = Arg::new(setting.key).long(flag.long).value_name(flag.value_name).help(help);
+    let (doc, variable) = (setting.doc, setting.variable);
+    let argument = Arg::new(setting.key)
+        .long(flag.long)
+        .value_name(flag.value_name)
+        .help(format!("{doc} [default: {preset}]"))
+        .long_help(format!("{doc}\n\n[env: {variable}]\n[default: {preset}]"));
     let argument = match flag.short {
         Some(short) => argument.short(short),
         None => argument,

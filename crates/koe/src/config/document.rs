@@ -53,7 +53,7 @@ Relative paths in it start at its own folder, and `~/` at your home.
 
 ## Rules
 
-- A mistake anywhere stops every command before it does anything, with exit code 2. All mistakes are told at once, those of the file with their line.
+- A mistake anywhere stops a command before it does anything, with exit code 2, whether it needs that setting or not; `doctor`, `config show` and `completions` go on, and `phonemize` has no settings. All mistakes are told at once, those of the file with their line.
 - A key that koe does not know is a mistake. A variable that begins with `KOKORO_` and is not known is only a warning, because it may be another program's.
 - An empty variable counts as absent.
 - Switches take `true` or `false`; variables also `1`, `yes`, `on`, `0`, `no`, `off`, in any case. A flag alone means `true`; `--allow-anonymous=false` is possible.

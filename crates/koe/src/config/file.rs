@@ -16,7 +16,7 @@ use super::table::SETTINGS;
 use crate::voices::{closest, shown};
 
 /// A file of all settings, each with a comment, has 10 kB.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 64 << 10;
 /// More complaints help nobody.
 const MAX_COMPLAINTS: usize = 20;
 
@@ -73,7 +73,7 @@ fn text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(wrong("it is larger than 1 MiB, so it is no configuration of koe".into()));
+        return Err(wrong("it is larger than 64 KiB, so it is no configuration of koe".into()));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = line_of(error.as_bytes(), error.utf8_error().valid_up_to());
