@@ -4,6 +4,7 @@
 //! files below is called. Whatever fails comes back as a [`Failure`], printed in one line, with
 //! the exit code that its kind has.
 
+mod bench;
 mod config;
 #[cfg(unix)]
 mod daemon;
@@ -68,6 +69,8 @@ enum Command {
     Phonemize(PhonemizeArgs),
     /// Check that all is well on this machine
     Doctor(DoctorArgs),
+    /// Measure what this machine makes of koe
+    Bench(bench::BenchArgs),
     /// Download Kokoro-82M, or go on where the last try ended
     #[command(after_long_help = PULL_HELP)]
     Pull(PullArgs),
@@ -432,6 +435,7 @@ fn dispatch(command: Command, config: &Config) -> Result<(), Failure> {
         Command::Voices(args) => voices::run(&args, checked()?),
         Command::Phonemize(args) => phonemize::run(args),
         Command::Doctor(args) => doctor::run(&args, config),
+        Command::Bench(args) => bench::run(&args, checked()?),
         Command::Pull(args) => pull::run(&args, checked()?),
         Command::Models(args) => models::run(&args, checked()?),
         Command::Config(args) => config::run(&args, config),

@@ -6,6 +6,7 @@
 //! means, and [`config`] alone reads the environment.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod choice;
 pub mod cli;
 pub mod config;

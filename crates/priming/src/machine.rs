@@ -39,7 +39,25 @@ pub struct ProcessMemory {
 
 /// What the system says of this process's memory.
 pub fn process_memory(root: &Path) -> Option<ProcessMemory> {
-    let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
+    memory_in(&root.join("proc/self/status"))
+}
+
+/// The same of another process.
+pub fn memory_of(root: &Path, process: u32) -> Option<ProcessMemory> {
+    memory_in(&root.join(format!("proc/{process}/status")))
+}
+
+/// Processor time of all threads of this process so far, in seconds.
+pub fn cpu_seconds(root: &Path) -> Option<f64> {
+    let threads = std::fs::read_dir(root.join("proc/self/task")).ok()?.flatten();
+    let nanoseconds = threads.filter_map(|thread| -> Option<u64> {
+        read(&thread.path().join("schedstat"))?.split_whitespace().next()?.parse().ok()
+    });
+    Some(nanoseconds.sum::<u64>() as f64 / 1e9)
+}
+
+fn memory_in(path: &Path) -> Option<ProcessMemory> {
+    let status = read(path)?;
     let field = |name: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         let kib: u64 = line.trim_start_matches(':').split_whitespace().next()?.parse().ok()?;

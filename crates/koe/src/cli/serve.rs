@@ -226,8 +226,8 @@ pub(super) async fn prime(service: &Service) {
     service.prime().await;
     if let State::Ready(proof) = service.state() {
         tracing::info!(
-            after_ms = proof.ready_after.as_millis(),
-            first_audio_ms = proof.first_audio.as_millis(),
+            after_ms = proof.ready_after.as_secs_f64() * 1e3,
+            first_audio_ms = proof.first_audio.as_secs_f64() * 1e3,
             "ready"
         );
     }

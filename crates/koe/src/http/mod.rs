@@ -136,7 +136,7 @@ async fn account(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
     let route = route.unwrap_or_else(|| "other".to_owned());
-    let ms = begun.elapsed().as_millis();
+    let ms = begun.elapsed().as_secs_f64() * 1e3;
     let shown = id.to_str().unwrap_or_default();
     if is_watched(&route) {
         tracing::debug!(%method, route, status, ms, id = shown, "answered");

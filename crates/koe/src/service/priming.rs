@@ -392,6 +392,23 @@ impl Service {
         self.runtime().spawn_blocking(work).await.map_err(|error| error.to_string())?
     }
 
+    /// Has a text spoken as a request would. How long its first sound took.
+    pub async fn say(&self, text: &str) -> Result<Duration, String> {
+        let _admission = self.admit().map_err(|busy| busy.to_string())?;
+        let spoken = self.speak_once(text, koe_audio::Format::Pcm, Purpose::Request, |_| ()).await;
+        spoken.map(|(took, _)| took.first_sound)
+    }
+
+    /// What a keep-alive tick computes.
+    pub fn tick_synthesis(&self) -> Result<(), String> {
+        let cast = self.library().cast(None, None).map_err(|error| error.to_string())?;
+        let embers = Embers { lanes: self.lanes().clone(), cast };
+        match embers.synthesize(NATIVE, &Interrupt::default()) {
+            Synthesis::Done => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
     /// Speaks through the path that requests take. How long it took, and for how many seconds of
     /// sound. `listen` is told what would stop it.
     async fn speak_once(

@@ -1,0 +1,151 @@
+//! Servers to measure: this very program as a process of its own, with a model that was chosen.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use koe_engine::{Isa, Model};
+
+use super::Error;
+use crate::choice::{self, Choice, Wish};
+use crate::config::Config;
+use crate::machine;
+
+/// What is measured: a model with the settings of this program.
+#[derive(Clone)]
+pub struct Target {
+    /// The settings.
+    pub config: Config,
+    /// The model.
+    pub choice: Choice,
+}
+
+impl Target {
+    /// The model that `koe say` would choose.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let wish = Wish { model: config.model.clone(), voice: None };
+        let choice = choice::choose(&wish, choice::installed(config)?.as_deref())?;
+        Ok(Self { config: config.clone(), choice })
+    }
+
+    /// Opens the model in this process.
+    pub fn open(&self) -> Result<Model, Error> {
+        Ok(choice::open_model(&self.choice.model, &self.config)?)
+    }
+
+    /// The model's identity, which is its pack's name in the cache.
+    pub fn identity(&self) -> Result<String, Error> {
+        let precision = choice::precision(&self.config);
+        Ok(match &self.choice.model {
+            choice::Which::Builtin => Model::identify_builtin(precision),
+            choice::Which::Kokoro(folder) | choice::Which::Folder(folder) => {
+                Model::identify(precision, folder, &self.config.cache)?
+            }
+        })
+    }
+
+    /// The instructions that are computed with.
+    pub fn isa(&self) -> Isa {
+        self.config.isa.unwrap_or_else(Isa::detect)
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.config.threads.map_or_else(machine::threads, usize::from)
+    }
+
+    /// The model and its precision.
+    pub fn model_name(&self) -> String {
+        let precision = choice::precision(&self.config).name();
+        match &self.choice.model {
+            choice::Which::Builtin => format!("builtin, {precision}"),
+            choice::Which::Kokoro(folder) | choice::Which::Folder(folder) => {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy();
+                format!("{name}, {precision}")
+            }
+        }
+    }
+
+    fn model_argument(&self) -> OsString {
+        match &self.choice.model {
+            choice::Which::Builtin => "builtin".into(),
+            choice::Which::Kokoro(folder) | choice::Which::Folder(folder) => {
+                folder.clone().into_os_string()
+            }
+        }
+    }
+}
+
+/// A server as a process, ended when it is dropped.
+pub(super) struct Server {
+    child: Child,
+    /// Where it listens, as `127.0.0.1:1234`.
+    pub(super) address: String,
+    /// From the start of the process until it listened.
+    pub(super) listening_after: Duration,
+    /// And until it was ready.
+    pub(super) ready_after: Duration,
+}
+
+impl Server {
+    /// Starts one and waits until it is ready. `cache` is where its packs are, if not as usual.
+    pub(super) fn start(
+        target: &Target,
+        cache: Option<&Path>,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
+        let program: PathBuf = std::env::current_exe()?;
+        let cache = cache.unwrap_or(&target.config.cache);
+        let begun = Instant::now();
+        let mut child = Command::new(program)
+            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+            .arg("--model")
+            .arg(target.model_argument())
+            .args(["--threads", &target.threads().to_string()])
+            .args(arguments)
+            .env("KOKORO_CACHE_DIR", cache)
+            .env("KOKORO_SOCKET", "off")
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut log = BufReader::new(child.stderr.take().ok_or("no log")?);
+        let (mut address, mut listening_after) = (None, Duration::ZERO);
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            if log.read_line(&mut line)? == 0 {
+                let _ = child.wait();
+                return Err(format!("the server did not start:\n{all}").into());
+            }
+            if let Some((_, found)) = line.split_once("listening on http://") {
+                listening_after = begun.elapsed();
+                address = found.split(['"', ' ', '\n']).next().map(str::to_owned);
+            }
+            if line.contains("\"message\":\"ready\"") {
+                break;
+            }
+            all.push_str(&line);
+        }
+        let ready_after = begun.elapsed();
+        // The log must not fill its pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let address = address.ok_or("the server does not say where it listens")?;
+        Ok(Self { child, address, listening_after, ready_after })
+    }
+
+    /// What the system says of its memory.
+    pub(super) fn memory(&self) -> Option<machine::ProcessMemory> {
+        machine::memory_of(Path::new("/"), self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
