@@ -242,6 +242,8 @@ struct RequestStatus {
     by_status: BTreeMap<String, u64>,
     /// Jobs whose listener left.
     cancelled: u64,
+    /// Chunks computed for `koe say` on this machine.
+    local_chunks: u64,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -324,6 +326,7 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
             total: statuses.values().sum(),
             by_status: statuses.iter().map(|(code, n)| (code.to_string(), *n)).collect(),
             cancelled: readings.cancelled(),
+            local_chunks: readings.local_chunks(),
         },
         first_audio_ms: FirstAudioStatus {
             count: first.count,

@@ -198,6 +198,7 @@ impl Speaking<'_> {
         };
         // The lane is free while the sound is sent.
         drop(lease);
+        self.service.readings().local_chunk();
         let length = Duration::from_secs_f64(koe_audio::seconds(samples.len() as u64));
         self.heard_until = Some(self.heard_until.unwrap_or_else(Instant::now) + length);
         wire::send(stream, &Answer::Sound { frames, n_samples: samples.len() })?;

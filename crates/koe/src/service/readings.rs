@@ -72,6 +72,7 @@ pub struct Readings {
     /// Answers by status, for people.
     statuses: Mutex<std::collections::BTreeMap<u16, u64>>,
     cancelled: AtomicU64,
+    local_chunks: Counter,
 }
 
 /// What people are shown of the first sounds.
@@ -135,6 +136,12 @@ impl Readings {
             Unit::Bytes,
             resident.clone(),
         );
+        let local_chunks = Counter::default();
+        registry.register(
+            "local_chunks",
+            "Chunks computed for commands on this machine",
+            local_chunks.clone(),
+        );
         registry.register("build", "Always 1; the labels tell the build", build);
         Self {
             registry,
@@ -154,6 +161,7 @@ impl Readings {
             recent: Mutex::default(),
             statuses: Mutex::default(),
             cancelled: AtomicU64::new(0),
+            local_chunks,
         }
     }
 
@@ -233,6 +241,15 @@ impl Readings {
     /// Jobs whose listener left.
     pub fn cancelled(&self) -> u64 {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn local_chunk(&self) {
+        self.local_chunks.inc();
+    }
+
+    /// Chunks computed for commands on this machine.
+    pub fn local_chunks(&self) -> u64 {
+        self.local_chunks.get()
     }
 
     /// Seconds of sound, and seconds of computing it.

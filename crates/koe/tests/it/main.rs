@@ -7,9 +7,11 @@
 mod sandbox;
 
 mod commands;
+mod configuration;
 mod models;
 mod outputs;
 mod playing;
+mod priming;
 mod refusals;
 mod serving;
 mod signals;

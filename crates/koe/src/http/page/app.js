@@ -79,9 +79,12 @@ async function poll() {
   if (asking || document.hidden) return;
   asking = true;
   try {
-    const status = await (await ask("status", { signal: AbortSignal.timeout(PATIENCE_MS) })).json();
+    const read = async (path) => (await ask(path, { signal: AbortSignal.timeout(PATIENCE_MS) })).json();
+    const [status, kept] = await Promise.all([read("status"), $("panel-server").hidden ? {} : read("optimization/summary")]);
     ready = status.ready === true;
-    server.show(status);
+    // Cards of their own, beside what /status says.
+    const { warmup: warm_ups, cache: caches, keep_alive, memory: memory_management } = kept;
+    server.show({ ...status, ...(keep_alive && { keep_alive, memory_management, warm_ups, caches }) });
   } catch (error) {
     ready = false;
     server.lost(error instanceof Failure ? error.message : "The server does not answer.");

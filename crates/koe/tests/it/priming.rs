@@ -1,0 +1,273 @@
+//! Ready at once, never cold, and the same sound whatever is switched on: as those who run it see
+//! it. The built-in voice, real processes, real sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::sandbox::Sandbox;
+
+/// How long to wait for what must happen soon; only a hung test takes it.
+const SOON: Duration = Duration::from_secs(120);
+
+const TEXT: &str = "The ship left the harbour before the sun was up. Nobody on the pier said a \
+    word, and the gulls were quiet too. By noon the wind had turned.";
+
+/// A server in a home of its own; killed when it is dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(home: &Sandbox, variables: &[(&str, &str)]) -> Self {
+        let mut command = home.koe(&["serve", "--port", "0", "--model", "builtin"]);
+        command.envs(variables.iter().copied());
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended before it listened");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.split('"').next().unwrap().to_owned();
+            }
+        };
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let server = Self { child, address };
+        server.until("ready", || server.get("/health").0 == 200);
+        server
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = agent.get(format!("http://{}{path}", self.address)).call().unwrap();
+        let body = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    fn speak(&self) -> Vec<u8> {
+        let body = json!({"input": TEXT, "response_format": "wav", "stream": false});
+        let url = format!("http://{}/v1/audio/speech", self.address);
+        let mut answer =
+            ureq::post(url).content_type("application/json").send(body.to_string()).unwrap();
+        answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap()
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+        }
+    }
+}
+
+#[test]
+fn every_mechanism_on_or_off_makes_the_same_bytes() {
+    let home = Sandbox::new();
+    let plain = home.run(&["say", "--model", "builtin", TEXT, "-o", "say.wav"]);
+    plain.ok();
+    let said = home.read("say.wav");
+    let on = Server::start(
+        &home,
+        &[
+            ("KOKORO_KEEP_ALIVE_INTERVAL_SECONDS", "1"),
+            ("KOKORO_KEEP_ALIVE_IDLE_THRESHOLD_SECONDS", "0"),
+            ("KOKORO_MEMORY_THRESHOLD_MB", "1"),
+            ("KOKORO_LOCK_WEIGHTS", "true"),
+        ],
+    );
+    let first = on.speak();
+    on.until("a tick", || on.get("/optimization/keep-alive-status").1["ticks"] != 0);
+    assert_eq!(first, on.speak());
+    let memory = on.get("/optimization/memory-management").1;
+    assert!(memory["cleanups"].as_u64().unwrap() > 0, "{memory}");
+    drop(on);
+    let off = Server::start(
+        &home,
+        &[
+            ("KOKORO_KEEP_ALIVE_ENABLED", "false"),
+            ("KOKORO_SKIP_EXTENDED_WARMING", "true"),
+            ("KOKORO_MEMORY_THRESHOLD_MB", "100000"),
+            ("KOKORO_SOCKET", "off"),
+        ],
+    );
+    assert!(first == off.speak());
+    let keep_alive = off.get("/optimization/keep-alive-status").1;
+    assert_eq!((&keep_alive["enabled"], &keep_alive["running"]), (&json!(false), &json!(false)));
+    let warmups = off.get("/optimization/warmup-stats").1;
+    assert_eq!(warmups["extended_warming"]["enabled"], false);
+    // The same samples as on the command line; the headers of a stream may differ.
+    assert!(first[44..] == said[44..]);
+}
+
+#[test]
+fn warm_ups_run_once_and_say_how_long_they_took() {
+    let home = Sandbox::new();
+    let server = Server::start(&home, &[]);
+    let stats = || server.get("/optimization/warmup-stats").1;
+    server.until("background warming", || !stats()["extended_warming"]["duration_ms"].is_null());
+    let stats = stats();
+    assert_eq!(stats["completed_stages"], json!(["cold_start", "minimal", "pipeline", "extended"]));
+    for patterns in stats["stage_results"].as_object().unwrap().values() {
+        for pattern in patterns.as_object().unwrap().values() {
+            assert_eq!((&pattern["runs"], &pattern["failures"]), (&json!(1), &json!(0)));
+            assert!(pattern["duration_ms"].as_f64().unwrap() > 0.0);
+        }
+    }
+    assert_eq!(stats["tuning"]["recalled"], false);
+    drop(server);
+    let again = Server::start(&home, &[]);
+    let stats = again.get("/optimization/warmup-stats").1;
+    assert_eq!(stats["tuning"]["recalled"], true);
+    assert!(!stats["completed_stages"].as_array().unwrap().contains(&json!("minimal")));
+}
+
+#[test]
+fn readings_are_readings() {
+    let home = Sandbox::new();
+    let server = Server::start(&home, &[("KOKORO_MEMORY_THRESHOLD_MB", "777")]);
+    server.speak();
+    server.speak();
+    let summary = server.get("/optimization/summary").1;
+    assert!(summary["ready_after_ms"].as_f64().unwrap() > 0.0);
+    let memory = &summary["memory"];
+    assert_eq!(memory["cleanup_threshold_mb"], 777.0);
+    assert!(memory["checks"].as_u64().unwrap() >= 2);
+    assert!(memory["current_memory_mb"].as_f64().unwrap() > 1.0);
+    let cache = &summary["cache"];
+    assert!(cache["voices"]["hits"].as_u64().unwrap() > 0);
+    assert_eq!((&cache["models"][0]["id"], &cache["models"][0]["loads"]), (&json!("builtin"), &json!(1)));
+    assert_eq!(summary["keep_alive"]["interval_seconds"], 300.0);
+    let status = server.get("/status").1;
+    assert!(status["hardware"]["threads"].as_u64().unwrap() > 0);
+    assert!(status["startup"]["model_open_after_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_command_served_through_the_local_socket_writes_the_same_file() {
+    let home = Sandbox::new();
+    let text = format!("{TEXT}\n\nA second part, with [a word](/wˈɜɹd/) of its own. [pause:0.5s] End.");
+    let say = |name: &str, more: &[&str]| {
+        let mut arguments = vec!["say", "--model", "builtin", &text, "-o", name];
+        arguments.extend(more);
+        home.run(&arguments).ok();
+        home.read(name)
+    };
+    let (alone, mixed) =
+        (say("a.mp3", &["--timings", "a.json"]), say("a.wav", &["-v", "af_slt(2)+am_rms", "-s", "1.3"]));
+    let server = Server::start(&home, &[]);
+    let computed = || server.get("/status").1["requests"]["local_chunks"].as_u64().unwrap();
+    assert_eq!(computed(), 0);
+    assert!(say("b.mp3", &["--timings", "b.json"]) == alone);
+    let of_the_first = computed();
+    assert!(of_the_first > 1, "it was the server that computed");
+    assert!(say("b.wav", &["-v", "af_slt(2)+am_rms", "-s", "1.3"]) == mixed);
+    assert_eq!(home.read("a.json"), home.read("b.json"));
+    assert!(computed() > of_the_first);
+    home.run(&["daemon", "--stop"]).fails(1, "not started by koe daemon");
+    drop(server);
+    // What the killed server left is no hindrance.
+    assert!(home.path(".cache/koe/koe.sock").exists());
+    assert!(say("c.mp3", &[]) == alone);
+}
+
+#[test]
+fn a_daemon_serves_commands_and_stops_when_told_or_idle() {
+    let home = Sandbox::new();
+    home.run(&["say", "--model", "builtin", TEXT, "-o", "a.wav"]).ok();
+    let mut start = home.koe(&["daemon"]);
+    start.env("KOKORO_MODEL", "builtin");
+    assert!(start.status().unwrap().success());
+    assert!(start.status().unwrap().success(), "a second one is none too many");
+    home.run(&["say", "--model", "builtin", TEXT, "-o", "b.wav"]).ok();
+    assert!(home.read("a.wav") == home.read("b.wav"));
+    let socket = home.path(".cache/koe/koe.sock");
+    assert!(UnixStream::connect(&socket).is_ok());
+    home.run(&["daemon", "--stop"]).ok();
+    let deadline = Instant::now() + SOON;
+    while UnixStream::connect(&socket).is_ok() {
+        assert!(Instant::now() < deadline, "it did not stop");
+    }
+    let idle = home
+        .koe(&["daemon", "--foreground"])
+        .env("KOKORO_MODEL", "builtin")
+        .env("KOKORO_DAEMON_IDLE_SECONDS", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(idle.unwrap().success());
+}
+
+#[test]
+fn garbage_on_the_local_socket_harms_nobody() {
+    let home = Sandbox::new();
+    let server = Server::start(&home, &[]);
+    let socket = home.path(".cache/koe/koe.sock");
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[4, 0, 0, 0, b'n', b'u', b'l', b'l']] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(garbage).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It may be reset; it must end.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let text = "Still here.";
+    home.run(&["say", "--model", "builtin", text, "-o", "a.wav"]).ok();
+    assert_eq!(server.get("/health").0, 200);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = socket.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else may speak");
+}
+
+#[test]
+fn systemd_is_told_and_its_watchdog_is_fed() {
+    let home = Sandbox::new();
+    let path = home.path("notify.sock");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(SOON)).unwrap();
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
+    let server = Server::start(&home, &variables);
+    let hear = || {
+        let mut message = [0; 1024];
+        let n_bytes = systemd.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..n_bytes]).into_owned()
+    };
+    let ready = hear();
+    assert!(ready.contains("READY=1") && ready.contains("STATUS="), "{ready}");
+    for _ in 0..3 {
+        assert!(hear().contains("WATCHDOG=1"));
+    }
+    let kill = Command::new("/bin/kill").args(["-TERM", &server.child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    while !hear().contains("STOPPING=1") {}
+}
+
+#[test]
+fn a_memory_of_another_machine_is_noticed_and_not_used() {
+    let home = Sandbox::new();
+    drop(Server::start(&home, &[]));
+    let path = ".cache/koe/tuning.json";
+    let mut memory: Value = serde_json::from_slice(&home.read(path)).unwrap();
+    memory["entries"][0]["machine"]["processor"] = json!("Another One 9000");
+    memory["entries"][0]["measured"]["real_time_factor"] = json!(0.001);
+    home.write(path, memory.to_string());
+    let server = Server::start(&home, &[]);
+    let tuning = server.get("/optimization/warmup-stats").1["tuning"].clone();
+    assert_eq!((&tuning["recalled"], &tuning["was_stale"]), (&json!(false), &json!(true)));
+    assert!(tuning["real_time_factor"].as_f64().unwrap() > 0.001);
+}
