@@ -39,8 +39,7 @@ pub fn threads(tuning: &Tuning, model: &Model) -> Option<usize> {
 
 /// How texts are cut for the model of that identity, if nothing needs to be measured for it.
 pub fn recalled(config: &Config, isa: Isa, identity: &str) -> Option<Ramp> {
-    let Some(tuning) = memory(config, isa) else { return Some(Ramp::default()) };
-    match tuning.recall(identity) {
+    match memory(config, isa)?.recall(identity) {
         Recalled::Known(measured) => Some(Ramp::for_speed(measured.real_time_factor)),
         Recalled::Stale | Recalled::Unknown => None,
     }
@@ -55,8 +54,8 @@ pub fn ramp(
     speaker: &mut dyn Speaker,
     cancel: &Cancel,
 ) -> Result<Ramp, pipeline::Error> {
-    let Some(tuning) = tuning else { return Ok(Ramp::default()) };
-    if let Recalled::Known(measured) = tuning.recall(model.identity()) {
+    let recalled = tuning.map(|tuning| tuning.recall(model.identity()));
+    if let Some(Recalled::Known(measured)) = recalled {
         return Ok(Ramp::for_speed(measured.real_time_factor));
     }
     let mut real_time_factor = 0.0;
@@ -68,7 +67,9 @@ pub fn ramp(
         let summary = pipeline::speak(text, &Settings::default(), speaker, cancel, &mut listener)?;
         real_time_factor = begun.elapsed().as_secs_f64() / koe_audio::seconds(summary.samples);
     }
-    // Without a memory the next start measures again, nothing else.
-    let _ = tuning.remember(model.identity(), Measured { threads, real_time_factor });
+    if let Some(tuning) = tuning {
+        // Without a memory the next start measures again, nothing else.
+        let _ = tuning.remember(model.identity(), Measured { threads, real_time_factor });
+    }
     Ok(Ramp::for_speed(real_time_factor))
 }

@@ -180,7 +180,7 @@ settings! {
 
     TUNING = setting("priming.tuning", "KOKORO_TUNING", Kind::Switch,
         Preset::Is("true"),
-        "Whether to measure this machine once and remember what was found");
+        "Whether to remember what was measured of this machine, so that each start need not measure");
     SKIP_EXTENDED_WARMING = setting("priming.skip_extended_warming", "KOKORO_SKIP_EXTENDED_WARMING",
         Kind::Switch, Preset::Is("false"),
         "Whether to leave out the warm-ups that go on in the background after the start");

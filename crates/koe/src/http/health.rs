@@ -350,9 +350,7 @@ async fn status(State(app): State<Arc<App>>) -> axum::Json<StatusReply> {
 #[utoipa::path(get, path = "/metrics", tag = "state",
     responses((status = 200, description = "Metrics", content_type = "application/openmetrics-text")))]
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let memory = machine::process_memory(Path::new("/"));
-    let resident = memory.map(|memory| memory.resident_bytes);
-    let text = app.service.readings().expose(app.service.lanes().waiting(), resident);
+    let text = app.service.expose();
     let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, media)], text).into_response()
 }

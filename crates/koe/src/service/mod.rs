@@ -6,6 +6,7 @@
 //! connection.
 
 pub mod accelerator;
+mod exposed;
 mod job;
 mod lanes;
 mod library;
@@ -72,9 +73,8 @@ pub struct Proof {
     pub ready_after: Duration,
     /// To its first sound, with everything warm.
     pub first_audio: Duration,
-    /// How long a second of sound takes to compute, now or when it was measured; none if it never
-    /// was.
-    pub real_time_factor: Option<f64>,
+    /// How long a second of sound takes to compute, now or when it was measured.
+    pub real_time_factor: f64,
 }
 
 /// One text-to-speech service; clones are handles to the same.

@@ -33,7 +33,7 @@ pub struct Plan {
     pub threshold: Threshold,
     /// Whether to speak some more in the background once it is ready.
     pub extended: bool,
-    /// Where measurements of this machine are remembered; none: nothing is measured.
+    /// Where measurements of this machine are remembered; none: each start measures.
     pub tuning: Option<Tuning>,
     /// Whether the number of threads is to be measured too: nobody said how many.
     pub choose_threads: bool,
@@ -229,23 +229,24 @@ impl Service {
             self.warm_up(Stage::ColdStart, PROOF, koe_audio::Format::Pcm, Purpose::Proof);
         let first_audio = first_audio.await?;
         let tuned = self.tune().await?;
-        if let Some(tuned) = tuned {
-            let _ = self.priming().measured.set(tuned);
-        }
+        let _ = self.priming().measured.set(tuned);
         Ok(Proof {
             ready_after: self.started().elapsed(),
             first_audio,
-            real_time_factor: tuned.map(|tuned| tuned.measured.real_time_factor),
+            real_time_factor: tuned.measured.real_time_factor,
         })
     }
 
     /// This machine's speed: remembered, or measured with one more sentence and remembered.
-    async fn tune(&self) -> Result<Option<Tuned>, String> {
-        let Some(tuning) = &self.priming().plan.tuning else { return Ok(None) };
+    async fn tune(&self) -> Result<Tuned, String> {
+        let Some(tuning) = &self.priming().plan.tuning else {
+            let measured = self.measure().await?;
+            return Ok(Tuned { measured, recalled: false, was_stale: false });
+        };
         let identity = self.library().model().identity();
         let recalled = tuning.recall(identity);
         if let Recalled::Known(measured) = recalled {
-            return Ok(Some(Tuned { measured, recalled: true, was_stale: false }));
+            return Ok(Tuned { measured, recalled: true, was_stale: false });
         }
         let was_stale = recalled == Recalled::Stale;
         if was_stale {
@@ -255,7 +256,7 @@ impl Service {
         if let Err(error) = tuning.remember(identity, measured) {
             tracing::warn!(%error, "cannot remember this machine's speed; each start measures it");
         }
-        Ok(Some(Tuned { measured, recalled: false, was_stale }))
+        Ok(Tuned { measured, recalled: false, was_stale })
     }
 
     async fn measure(&self) -> Result<Measured, String> {

@@ -144,16 +144,27 @@ fn readings_are_readings() {
     let server = Server::start(&home, &[("KOKORO_MEMORY_THRESHOLD_MB", "777")]);
     server.speak();
     server.speak();
+    // A look follows the end of each request.
+    let looks = || server.get("/optimization/memory-management").1["checks"].as_u64().unwrap();
+    server.until("two looks", || looks() >= 2);
     let summary = server.get("/optimization/summary").1;
     assert!(summary["ready_after_ms"].as_f64().unwrap() > 0.0);
     let memory = &summary["memory"];
     assert_eq!(memory["cleanup_threshold_mb"], 777.0);
-    assert!(memory["checks"].as_u64().unwrap() >= 2);
     assert!(memory["current_memory_mb"].as_f64().unwrap() > 1.0);
     let cache = &summary["cache"];
     assert!(cache["voices"]["hits"].as_u64().unwrap() > 0);
-    assert_eq!((&cache["models"][0]["id"], &cache["models"][0]["loads"]), (&json!("builtin"), &json!(1)));
+    assert_eq!(
+        (&cache["models"][0]["id"], &cache["models"][0]["loads"]),
+        (&json!("builtin"), &json!(1))
+    );
     assert_eq!(summary["keep_alive"]["interval_seconds"], 300.0);
+    let metrics = ureq::get(format!("http://{}/metrics", server.address)).call().unwrap();
+    let metrics = metrics.into_body().read_to_string().unwrap();
+    for name in ["koe_memory_checks_total", "koe_warmup_runs_total", "koe_primed_age_seconds"] {
+        assert!(metrics.contains(&format!("\n{name} ")), "{name} is not in\n{metrics}");
+    }
+    assert_eq!(metrics.matches("# EOF").count(), 1);
     let status = server.get("/status").1;
     assert!(status["hardware"]["threads"].as_u64().unwrap() > 0);
     assert!(status["startup"]["model_open_after_ms"].as_f64().unwrap() > 0.0);
@@ -162,15 +173,18 @@ fn readings_are_readings() {
 #[test]
 fn a_command_served_through_the_local_socket_writes_the_same_file() {
     let home = Sandbox::new();
-    let text = format!("{TEXT}\n\nA second part, with [a word](/wˈɜɹd/) of its own. [pause:0.5s] End.");
+    let text =
+        format!("{TEXT}\n\nA second part, with [a word](/wˈɜɹd/) of its own. [pause:0.5s] End.");
     let say = |name: &str, more: &[&str]| {
         let mut arguments = vec!["say", "--model", "builtin", &text, "-o", name];
         arguments.extend(more);
         home.run(&arguments).ok();
         home.read(name)
     };
-    let (alone, mixed) =
-        (say("a.mp3", &["--timings", "a.json"]), say("a.wav", &["-v", "af_slt(2)+am_rms", "-s", "1.3"]));
+    let (alone, mixed) = (
+        say("a.mp3", &["--timings", "a.json"]),
+        say("a.wav", &["-v", "af_slt(2)+am_rms", "-s", "1.3"]),
+    );
     let server = Server::start(&home, &[]);
     let computed = || server.get("/status").1["requests"]["local_chunks"].as_u64().unwrap();
     assert_eq!(computed(), 0);
@@ -219,7 +233,9 @@ fn garbage_on_the_local_socket_harms_nobody() {
     let home = Sandbox::new();
     let server = Server::start(&home, &[]);
     let socket = home.path(".cache/koe/koe.sock");
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[4, 0, 0, 0, b'n', b'u', b'l', b'l']] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[4, 0, 0, 0, b'n', b'u', b'l', b'l']]
+    {
         let mut stream = UnixStream::connect(&socket).unwrap();
         stream.write_all(garbage).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
