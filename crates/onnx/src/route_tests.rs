@@ -404,6 +404,24 @@ fn what_cannot_be_opened_is_told_once_and_asked_for_again_only_if_that_may_help(
 }
 
 #[test]
+fn a_stopped_accelerator_costs_no_request_and_is_not_asked_again() {
+    let stage = measured_stage(limits(), MS, MS / 1000);
+    let (release, gate) = mpsc::channel();
+    stage.act(Act::Hang(gate));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| stage.speak(50).unwrap());
+        stage.wait(State::Busy);
+        let stopping = scope.spawn(|| stage.router.stop());
+        release.send(()).unwrap();
+        stopping.join().unwrap();
+        // Who spoke depends on whether the accelerator had begun; somebody did.
+        first.join().unwrap();
+    });
+    assert_eq!(stage.fake().state, State::Unavailable);
+    assert_eq!(stage.speak(50).unwrap(), NATIVELY);
+}
+
+#[test]
 fn a_router_that_is_dropped_leaves_a_hanging_accelerator_behind() {
     let limits = Limits { least_deadline: MS, ..limits() };
     let stage = measured_stage(limits, MS / 1000, MS / 100_000);

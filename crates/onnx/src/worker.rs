@@ -375,7 +375,7 @@ impl Worker {
 
     /// Stops the thread. Waits for it, but not for long: one that hangs is left behind.
     pub(crate) fn stop(&self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(5);
         let mut state = self.0.lock();
         state.stop = true;
         self.0.changed.notify_all();
@@ -477,7 +477,11 @@ impl Shared {
         }
         drop(state);
         forget(&mut session);
-        self.lock().has_ended = true;
+        let mut state = self.lock();
+        state.has_session = false;
+        state.phase = Phase::Gone;
+        state.has_ended = true;
+        drop(state);
         self.changed.notify_all();
     }
 

@@ -102,6 +102,7 @@ async fn stay(config: &Config, path: &Path) -> Result<(), Failure> {
         }
     }
     service.drain();
+    service.lanes().stop_accelerator();
     tracing::info!("stopped");
     Ok(())
 }

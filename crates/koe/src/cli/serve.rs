@@ -145,6 +145,9 @@ async fn serve(
         },
         failed = starting => return failed,
     }
+    if let Some(Running { service, .. }) = running.get() {
+        service.lanes().stop_accelerator();
+    }
     Ok(())
 }
 

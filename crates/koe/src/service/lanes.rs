@@ -89,6 +89,14 @@ impl Lanes {
         self.0.router.get()
     }
 
+    /// Stops the accelerator, if there is one: a driver must not be at work when the process ends.
+    /// Waits for it, at most some seconds.
+    pub fn stop_accelerator(&self) {
+        if let Some(router) = self.router() {
+            router.stop();
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.n_lanes
