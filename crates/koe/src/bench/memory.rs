@@ -52,10 +52,10 @@ pub fn run(target: &Target, n: usize) -> Result<Report, Error> {
 
 /// The same sequence every time: mostly short texts, now and then a long one.
 fn request(i: usize, voices: &[String]) -> Value {
-    let n_words = match i % 50 {
+    let n_words = match i % 100 {
         0 => 60,
-        10 | 30 => 20,
-        other => 1 + other % 4,
+        20 | 40 | 60 | 80 => 20,
+        other => 1 + other % 2,
     };
     let speeds = [1.0, 1.3, 0.8, 2.0];
     let formats = ["pcm", "mp3", "opus", "wav", "flac", "aac"];

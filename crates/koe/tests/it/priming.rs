@@ -139,6 +139,38 @@ fn warm_ups_run_once_and_say_how_long_they_took() {
 }
 
 #[test]
+fn fifty_who_race_for_a_model_open_it_once() {
+    let home = Sandbox::new();
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/assets/builtin");
+    for name in ["config.json", "model.safetensors", "voices/am_rms.bin"] {
+        home.write(&format!("model/{name}"), std::fs::read(assets.join(name)).unwrap());
+    }
+    let folder = home.path("model");
+    let mut command = home.koe(&["serve", "--port", "0", "--max-requests", "64", "--model"]);
+    command.arg(&folder);
+    let server = Server::started(command);
+    std::thread::scope(|scope| {
+        for i in 0..50 {
+            let model = if i % 2 == 0 { "builtin" } else { "kokoro" };
+            let body = json!({"model": model, "input": "Hi.", "response_format": "pcm"});
+            let url = format!("http://{}/v1/audio/speech", server.address);
+            scope.spawn(move || {
+                let sent = ureq::post(url).content_type("application/json").send(body.to_string());
+                assert!(!sent.unwrap().body_mut().read_to_vec().unwrap().is_empty());
+            });
+        }
+    });
+    let models = server.get("/optimization/cache-performance").1["models"].clone();
+    let loads: Vec<_> = models.as_array().unwrap().iter().map(|model| &model["loads"]).collect();
+    assert_eq!(loads, [&json!(1), &json!(1)], "{models}");
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.child.id()));
+    if let Ok(maps) = maps {
+        let packs = maps.lines().filter(|line| line.ends_with(".pack")).count();
+        assert_eq!(packs, 1, "{maps}");
+    }
+}
+
+#[test]
 fn readings_are_readings() {
     let home = Sandbox::new();
     let server = Server::start(&home, &[("KOKORO_MEMORY_THRESHOLD_MB", "777")]);
