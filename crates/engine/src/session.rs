@@ -5,7 +5,7 @@ use std::time::Instant;
 use koe_kernels::Isa;
 
 use crate::native::{Context, Excitation, Input, Noise, Probe, Scratch};
-use crate::profile::Profile;
+use crate::profile::{Ceiling, Profile};
 use crate::threads::Threads;
 use crate::trace::{Drive, Trace};
 use crate::{Cancel, Error, HALF_STYLE, MAX_TOKENS, Model};
@@ -122,6 +122,12 @@ impl Session {
         self.speak(request, excitation, &Cancel::new(), None, Some(&mut profile))?;
         profile.total = started.elapsed();
         Ok(profile)
+    }
+
+    /// What the machine can do with as many threads, to read a profile by. Takes a quarter of a
+    /// second and gives its memory back; other work on the machine lowers it.
+    pub fn ceiling(&mut self) -> Ceiling {
+        Ceiling::measure(self.isa, &mut self.threads)
     }
 
     /// Gives back the memory that past syntheses took; the next one takes it anew.

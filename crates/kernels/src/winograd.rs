@@ -170,6 +170,11 @@ impl Shape {
         }
     }
 
+    /// Multiplications that `n_rows` rows take, those of the transforms not counted.
+    pub fn n_multiplications(&self, n_rows: usize) -> usize {
+        self.n_points() * self.n_tiles(n_rows) * self.n_pieces() * self.depth * self.n
+    }
+
     /// Lengths of the two pieces of scratch that `n_rows` rows take: transformed input, of the
     /// kind of the weights, and products.
     pub fn scratch_len(&self, n_rows: usize) -> (usize, usize) {

@@ -57,19 +57,6 @@ impl LayerNorm {
     }
 }
 
-/// Scratch of one pass; T tokens.
-#[derive(Default)]
-pub(crate) struct AlbertScratch {
-    /// `[T][embedding]`
-    embedding: Buffer,
-    /// Queries, keys and values, `[T][3][heads][depth]`.
-    qkv: Buffer,
-    /// `[heads][T][depth]`
-    context: Buffer,
-    /// `[T][intermediate]`
-    inner: Buffer,
-}
-
 impl Albert {
     pub(crate) fn load(load: &mut Loader<'_>, config: &Config) -> Result<Self, Error> {
         let c = config.plbert.clone();
@@ -122,17 +109,22 @@ impl Albert {
         })
     }
 
-    /// `tokens` `[T]`, padding included, to `out` `[T][hidden]`.
+    /// `tokens` `[T]`, padding included, to `out` `[T][hidden]`. `room` is lent.
     pub(crate) fn run(
         &self,
         cx: &mut Context<'_, '_>,
         tokens: &[u16],
-        scratch: &mut AlbertScratch,
+        room: &mut Buffer,
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (e, h, n) = (self.config.embedding_size, self.config.hidden_size, tokens.len());
         let isa = cx.isa;
-        let x = scratch.embedding.take(n * e);
+        // Embeddings `[T][embedding]`; queries, keys and values `[T][3][heads][depth]`; each head's
+        // answer `[heads][T][depth]`; and `[T][intermediate]`.
+        let n_inner = n * self.config.intermediate_size;
+        let (x, room) = room.take(n * (e + 4 * h) + n_inner).split_at_mut(n * e);
+        let (qkv, room) = room.split_at_mut(n * 3 * h);
+        let (context, inner) = room.split_at_mut(n * h);
         for (i, (row, &token)) in x.chunks_exact_mut(e).zip(tokens).enumerate() {
             row.copy_from_slice(&self.words[usize::from(token) * e..][..e]);
             activation::add(isa, &self.positions[i * e..][..e], row);
@@ -140,9 +132,6 @@ impl Albert {
         norm::layer_norm(isa, x, &self.embedding_norm.gain, &self.embedding_norm.bias, EPSILON);
         self.widen.apply(cx, Rows::plain(x, e), out, Finish::Store)?;
 
-        let qkv = scratch.qkv.take(n * 3 * h);
-        let context = scratch.context.take(n * h);
-        let inner = scratch.inner.take(n * self.config.intermediate_size);
         for _ in 0..self.config.num_hidden_layers {
             self.query_key_value.apply(cx, Rows::plain(out, h), qkv, Finish::Store)?;
             self.attend(cx, qkv, context)?;
@@ -211,7 +200,7 @@ impl Albert {
                 }
             }
         });
-        let work = Work { flop: 4.0 * (n * n * h) as f64, bytes: (16 * n * h) as f64 };
+        let work = Work::f32(4.0 * (n * n * h) as f64, (16 * n * h) as f64);
         cx.record(started, "attention", work);
         Ok(())
     }

@@ -50,31 +50,25 @@ struct Rate {
 
 #[derive(Default)]
 pub(crate) struct GeneratorScratch {
-    source: Buffer,
-    /// The source's spectrum `[frames][2][bins]` with zero rows at either end.
-    spectrum: Buffer,
-    /// The source with its mirror images at either end.
-    mirrored: Buffer,
     input: Moments,
 }
 
-/// The four largest buffers, `[T][C]` at one rate, which earlier parts of the network borrow.
+/// The four largest buffers, `[T][C]` at one rate, in which everything else finds room when they
+/// are not in use: a long text needs little memory beside them.
 #[derive(Default)]
 pub(crate) struct Large {
     /// What comes in.
     pub(crate) x: Buffer,
-    /// One block's way.
+    /// One block's way; behind it, until the last rate needs it all, the source's spectrum.
     pub(crate) way: Buffer,
-    /// The sum of all blocks.
-    sum: Buffer,
+    /// The sum of all blocks; at first the decoder's features `[2F][C]`.
+    pub(crate) sum: Buffer,
     /// Between the two convolutions of a step.
-    middle: Buffer,
+    pub(crate) middle: Buffer,
 }
 
-/// What the generator makes sound of.
+/// What the generator makes sound of, beside the features in [`Large`].
 pub(crate) struct Voiced<'a> {
-    /// `[2F][C]`
-    pub(crate) features: &'a [f32],
     /// In Hz, `[2F]`.
     pub(crate) f0: &'a [f32],
     /// The table of what layers make of the style.
@@ -139,6 +133,27 @@ impl Generator {
         Ok(Self { source: Source::load(load, scale)?, stft, rates, last, scale })
     }
 
+    /// The most numbers that `[T][C]` has at any rate but the last, and what it has at the last.
+    fn room(&self, n_points: usize) -> (usize, usize) {
+        let (mut n_rows, mut before, mut last) = (n_points, 0, 0);
+        for rate in &self.rates {
+            before = before.max(last);
+            n_rows = rate.up.rows_out(n_rows, rate.reflect);
+            last = n_rows * rate.channels;
+        }
+        (before, last)
+    }
+
+    /// Lets the large buffers grow at once to what `n_points` curve points will need. If they grew
+    /// step by step, the allocator would keep what each step gave back.
+    pub(crate) fn reserve(&self, n_points: usize, large: &mut Large) {
+        let (before, last) = self.room(n_points);
+        let Large { x, way, sum, middle } = large;
+        for room in [x, way, sum, middle] {
+            room.take(before.max(last));
+        }
+    }
+
     /// In the order in which they are loaded.
     pub(crate) fn styles(&self) -> impl Iterator<Item = &StyleLayer> {
         let blocks =
@@ -154,40 +169,43 @@ impl Generator {
         scratch: (&mut GeneratorScratch, &mut Large, &mut Moments, &mut Coefficients),
         samples: &mut [f32],
     ) -> Result<(), Error> {
-        let Voiced { features, f0, styles, excitation } = *input;
-        let (GeneratorScratch { source, spectrum, mirrored, input }, large, moments, coefficients) =
-            scratch;
+        let Voiced { f0, styles, excitation } = *input;
+        let (GeneratorScratch { input }, large, moments, coefficients) = scratch;
         let Large { x, way, sum, middle } = large;
-        let mut snake = SnakeScratch { input, moments, coefficients, middle };
-        let snake = &mut snake;
         let n_samples = f0.len() * self.scale;
         let width = self.stft.width();
         let n_frames = self.stft.n_frames(n_samples);
         let margin = self.rates.iter().map(|rate| rate.source_padding).max().unwrap_or(0);
-        let padded = spectrum.take((n_frames + 2 * margin) * width);
+        let (n_way, n_last) = self.room(f0.len());
+        let n_spectrum = (n_frames + 2 * margin) * width;
+        // Behind what the rates before the last need of this room.
+        let n_room = n_last.max(n_way + n_spectrum);
+        let padded = &mut way.take(n_room)[n_way..][..n_spectrum];
         padded[..margin * width].fill(0.0);
         padded[(margin + n_frames) * width..].fill(0.0);
         let spectrum = &mut padded[margin * width..][..n_frames * width];
         match excitation {
             Excitation::Spectrum(given) => spectrum.copy_from_slice(given),
-            Excitation::Source(given) => self.stft.polar(cx, given, mirrored, spectrum)?,
+            Excitation::Source(given) => self.stft.polar(cx, given, middle, spectrum)?,
             Excitation::Noise(noise) => {
-                let source = source.take(n_samples);
+                let source = x.take(n_samples);
                 self.source.run(cx, f0, noise, source)?;
                 cx.stage("source", source, 1);
-                self.stft.polar(cx, source, mirrored, spectrum)?;
+                self.stft.polar(cx, source, middle, spectrum)?;
             }
         }
         cx.stage("har", spectrum, width);
-        let padded = &*padded;
+        let mut snake = SnakeScratch { input, moments, coefficients, middle };
+        let snake = &mut snake;
 
         let mut n_rows = f0.len();
-        for (i, rate) in self.rates.iter().enumerate() {
+        for rate in &self.rates {
             cx.let_go();
             let c = rate.channels;
             let n_out = rate.up.rows_out(n_rows, rate.reflect);
             let x = x.take(n_out * c);
             let taps = rate.source_conv.n_taps;
+            let padded = &way.get(n_room)[n_way..][..n_spectrum];
             let rows = Rows {
                 data: &padded[(margin - rate.source_padding) * width..],
                 row_stride: rate.source_stride * width,
@@ -197,7 +215,7 @@ impl Generator {
             };
             rate.source_conv.apply(cx, rows, x, Finish::Store)?;
             rate.source_block.run_in_place(cx, x, styles, snake)?;
-            let before = if i == 0 { features } else { sum.get(n_rows * 2 * c) };
+            let before = sum.get(n_rows * 2 * c);
             rate.up.add(cx, before, rate.reflect, x)?;
             cx.let_go();
             n_rows = n_out;
@@ -242,7 +260,7 @@ fn add_scaled(cx: &mut Context<'_, '_>, x: &[f32], factor: f32, out: &mut [f32],
             activation::add_scale(isa, x, factor, out);
         }
     });
-    let work = Work { flop: 0.0, bytes: 3.0 * size_of_val(x) as f64 };
+    let work = Work::moving(3.0 * size_of_val(x) as f64);
     cx.record(started, "sum of blocks", work);
 }
 

@@ -25,16 +25,6 @@ pub(crate) struct BiLstm {
     hidden: usize,
 }
 
-/// Scratch of one pass.
-#[derive(Default)]
-pub(crate) struct LstmScratch {
-    /// Input's part of the gates, `[rows][2][4][hidden]`.
-    gates: Buffer,
-    /// Each direction's output, `[2][steps][hidden]`, and behind it gates and cell, `[2][5][hidden]`.
-    halves: Buffer,
-    state: Buffer,
-}
-
 impl BiLstm {
     /// `name.weight_ih_l0` and so on, with `hidden` units a direction.
     pub(crate) fn load(
@@ -76,26 +66,30 @@ impl BiLstm {
     }
 
     /// Runs over `row_of_step`, which says for every step which row of `x` `[rows][n_in]` it
-    /// reads, so that repeated rows are multiplied once; `out` is `[steps][2 * hidden]`.
+    /// reads, so that repeated rows are multiplied once; `out` is `[steps][2 * hidden]`. `room` is
+    /// lent.
     pub(crate) fn run(
         &self,
         cx: &mut Context<'_, '_>,
         x: &[f32],
         row_of_step: &[u32],
-        scratch: &mut LstmScratch,
+        room: &mut Buffer,
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (h, n_in, n_steps) = (self.hidden, self.input.depth, row_of_step.len());
         let n_gates = 4 * h;
-        let gates = scratch.gates.take(x.len() / n_in * 2 * n_gates);
+        // The input's part of the gates, `[rows][2][4][hidden]`; each direction's output,
+        // `[2][steps][hidden]`; and each one's gates, cell and hidden state, `[2][6][hidden]`.
+        let (n_input, n_halves) = (x.len() / n_in * 2 * n_gates, 2 * n_steps * h);
+        let (gates, room) =
+            room.take(n_input + n_halves + 2 * (n_gates + 2 * h)).split_at_mut(n_input);
+        let (halves, state) = room.split_at_mut(n_halves);
         self.input.apply(cx, Rows::plain(x, n_in), gates, Finish::Store)?;
         cx.go_on()?;
         let started = cx.clock();
 
         let gates = &*gates;
         let (isa, cancel) = (cx.isa, cx.cancel);
-        let halves = scratch.halves.take(2 * n_steps * h);
-        let state = scratch.state.take(2 * (n_gates + 2 * h));
         let directions = halves.chunks_mut(n_steps * h).zip(state.chunks_mut(n_gates + 2 * h));
         let pieces = Mutex::new(directions.enumerate());
         cx.threads.run(|_| {
@@ -128,8 +122,9 @@ impl BiLstm {
             out[..h].copy_from_slice(&forward[step * h..][..h]);
             out[h..].copy_from_slice(&backward[step * h..][..h]);
         }
-        let macs = n_steps * 2 * h * n_gates;
-        let work = Work { flop: 2.0 * macs as f64, bytes: 4.0 * macs as f64 };
+        let n_weights = 2 * h * n_gates;
+        let n_numbers = n_weights + n_steps * 2 * (n_gates + h);
+        let work = Work::f32(2.0 * (n_steps * n_weights) as f64, 4.0 * n_numbers as f64);
         cx.record(started, &self.name, work);
         Ok(())
     }

@@ -2,16 +2,15 @@
 
 use koe_kernels::gemm::Rows;
 
-use super::albert::{Albert, AlbertScratch};
+use super::albert::Albert;
 use super::context::Context;
 use super::decoder::Decoder;
 use super::generator::{Excitation, Generator, GeneratorScratch, Large, Voiced};
-use super::lstm::LstmScratch;
 use super::norm::{Coefficients, Moments, StyleLayer};
 use super::product::{Finish, Product};
 use super::prosody::{Prosody, ProsodyScratch};
 use super::residual::BlockScratch;
-use super::text_encoder::{TextEncoder, TextScratch};
+use super::text_encoder::TextEncoder;
 use crate::buffer::Buffer;
 use crate::config::HALF_STYLE;
 use crate::weights::Loader;
@@ -66,14 +65,11 @@ pub(crate) struct Scratch {
     curves: Buffer,
     text: Buffer,
     aligned: Buffer,
-    features: Buffer,
-    albert: AlbertScratch,
-    lstm: LstmScratch,
     prosody: ProsodyScratch,
-    text_encoder: TextScratch,
     moments: Moments,
     coefficients: Coefficients,
     generator: GeneratorScratch,
+    /// The generator's, in which all that comes before finds its room.
     large: Large,
 }
 
@@ -123,22 +119,24 @@ impl Network {
 
         let styles = &mut s.styles.take(self.n_styles)[..self.n_prosodic];
         StyleLayer::fill(cx, self.prosody.styles(), prosodic, 0, styles)?;
+        cx.let_go();
         let styles = &*styles;
 
         // How it is said: durations from BERT and the prosodic style.
         let bert = s.bert_out.take(n * self.bert_width);
-        self.bert.run(cx, &s.tokens, &mut s.albert, bert)?;
+        self.bert.run(cx, &s.tokens, &mut s.large.middle, bert)?;
         cx.stage("bert", bert, self.bert_width);
         cx.let_go();
         let hidden = s.hidden.take(n * c);
         self.bert_encoder.apply(cx, Rows::plain(bert, self.bert_width), hidden, Finish::Store)?;
         let width = self.prosody.width();
         let encoded = s.encoded.take(n * width);
-        let lstm = (&mut s.prosody, &mut s.lstm);
+        let lstm = (&mut s.prosody, &mut s.large.sum);
         self.prosody.encode(cx, hidden, (prosodic, styles), &s.identity, lstm, encoded)?;
         cx.stage("prosody_text", encoded, width);
+        cx.let_go();
         let durations = s.durations.take(n);
-        let lstm = (&mut s.prosody, &mut s.lstm);
+        let lstm = (&mut s.prosody, &mut s.large.sum);
         self.prosody.durations(cx, encoded, &s.identity, input.speed, lstm, durations)?;
         cx.stage("duration", durations, 1);
         cx.let_go();
@@ -167,6 +165,7 @@ impl Network {
         let styles = s.styles.take(self.n_styles);
         let layers = self.decoder.styles().chain(self.generator.styles());
         StyleLayer::fill(cx, layers, acoustic, self.n_prosodic, &mut styles[self.n_prosodic..])?;
+        cx.let_go();
         let styles = &*styles;
         let n = s.tokens.len();
         let n_frames = s.frames.iter().map(|&n| n as usize).sum::<usize>();
@@ -177,6 +176,8 @@ impl Network {
             s.token_of_frame.extend(std::iter::repeat_n(token_idx, frames as usize));
         }
 
+        self.generator.reserve(2 * n_frames, &mut s.large);
+
         // The melody: F0 and energy at twice the frame rate.
         let (f0, energy) = s.curves.take(4 * n_frames).split_at_mut(2 * n_frames);
         let mut blocks = BlockScratch {
@@ -184,7 +185,7 @@ impl Network {
             coefficients: &mut s.coefficients,
             room: &mut s.large.way,
         };
-        let lstm = (&mut s.lstm, &mut blocks, &mut s.large.x);
+        let lstm = (&mut s.large.sum, &mut blocks, &mut s.large.x);
         let curves = (&mut *f0, &mut *energy);
         self.prosody.curves(cx, encoded, styles, &s.token_of_frame, lstm, curves)?;
         cx.stage("f0", f0, 1);
@@ -193,7 +194,7 @@ impl Network {
 
         // What is said, stretched to its durations.
         let text = s.text.take(n * c);
-        let lstm = (&mut s.text_encoder, &mut s.lstm);
+        let lstm = (&mut s.large.x, &mut s.large.sum);
         self.text_encoder.run(cx, &s.tokens, &s.identity, lstm, text)?;
         cx.stage("text", text, c);
         cx.let_go();
@@ -203,7 +204,7 @@ impl Network {
         }
 
         // The sound of it.
-        let features = s.features.take(2 * n_frames * self.features);
+        let features = s.large.sum.take(2 * n_frames * self.features);
         let mut blocks = BlockScratch {
             moments: &mut s.moments,
             coefficients: &mut s.coefficients,
@@ -215,7 +216,7 @@ impl Network {
         s.n_samples = n_frames * FRAME_SAMPLES;
         let samples = s.samples.take(s.n_samples);
         let generator = (&mut s.generator, &mut s.large, &mut s.moments, &mut s.coefficients);
-        let voiced = Voiced { features, f0, styles, excitation: input.excitation };
+        let voiced = Voiced { f0, styles, excitation: input.excitation };
         self.generator.run(cx, &voiced, generator, samples)
     }
 }

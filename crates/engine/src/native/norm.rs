@@ -67,7 +67,7 @@ impl Moments {
                 channel_moments(isa, x, mean, m2);
             }
         });
-        let work = Work { flop: 0.0, bytes: size_of_val(x) as f64 };
+        let work = Work::moving(size_of_val(x) as f64);
         cx.record(started, "moments", work);
         Ok(())
     }

@@ -19,11 +19,11 @@ use koe_kernels::{Isa, activation};
 use super::columns::{Columns, Input, most_rows};
 use super::context::Context;
 use super::norm::Moments;
-use crate::Error;
 use crate::buffer::Buffer;
 use crate::profile::Work;
 use crate::threads::{Stage, Threads};
 use crate::weights::{Loader, Section, Weights};
+use crate::{Error, Precision};
 
 /// Rows that every kernel computes together divide this; blocks are multiples of it.
 const TILE: usize = 12;
@@ -198,12 +198,18 @@ impl Product {
     /// What `n_rows` rows take.
     pub(crate) fn work(&self, n_rows: usize) -> Work {
         let macs = n_rows * self.n_taps * self.depth * self.n;
-        let weights = match &self.weights {
-            Weights::F32(weights) => size_of_val::<[f32]>(weights),
-            Weights::Bf16(weights) => size_of_val::<[u16]>(weights),
+        let multiplied = self.quick.map_or(macs, |shape| shape.n_multiplications(n_rows));
+        let (weights, precision) = match &self.weights {
+            Weights::F32(weights) => (size_of_val::<[f32]>(weights), Precision::F32),
+            Weights::Bf16(weights) => (size_of_val::<[u16]>(weights), Precision::Bf16),
         };
         let numbers = n_rows * (self.depth + self.n);
-        Work { flop: 2.0 * macs as f64, bytes: (weights + numbers * size_of::<f32>()) as f64 }
+        Work {
+            flop: 2.0 * macs as f64,
+            multiplied: 2.0 * multiplied as f64,
+            bytes: (weights + numbers * size_of::<f32>()) as f64,
+            precision: Some(precision),
+        }
     }
 
     fn bias(&self) -> Option<&[f32]> {

@@ -6,7 +6,7 @@ use koe_kernels::gemm::Rows;
 use koe_kernels::{activation, norm};
 
 use super::context::Context;
-use super::lstm::{BiLstm, LstmScratch};
+use super::lstm::BiLstm;
 use super::norm::StyleLayer;
 use super::product::{Finish, Product};
 use super::residual::{BlockScratch, ResidualBlock};
@@ -83,15 +83,15 @@ impl Prosody {
         x: &[f32],
         (style, styles): (&[f32], &[f32]),
         identity: &[u32],
-        scratch: (&mut ProsodyScratch, &mut LstmScratch),
+        scratch: (&mut ProsodyScratch, &mut Buffer),
         out: &mut [f32],
     ) -> Result<(), Error> {
         let c = self.channels;
-        let (scratch, lstm_scratch) = scratch;
+        let (scratch, lstm_room) = scratch;
         with_style(x, c, style, out);
         for (lstm, layer) in &self.encoder {
             let y = scratch.out.take(x.len());
-            lstm.run(cx, out, identity, lstm_scratch, y)?;
+            lstm.run(cx, out, identity, lstm_room, y)?;
             let (gamma, beta) = layer.of(styles);
             let gain = scratch.gain.take(c);
             gain.iter_mut().zip(gamma).for_each(|(gain, gamma)| *gain = 1.0 + gamma);
@@ -108,12 +108,12 @@ impl Prosody {
         encoded: &[f32],
         identity: &[u32],
         speed: f32,
-        scratch: (&mut ProsodyScratch, &mut LstmScratch),
+        scratch: (&mut ProsodyScratch, &mut Buffer),
         frames: &mut [f32],
     ) -> Result<(), Error> {
-        let (scratch, lstm_scratch) = scratch;
+        let (scratch, lstm_room) = scratch;
         let x = scratch.out.take(frames.len() * self.channels);
-        self.lstm.run(cx, encoded, identity, lstm_scratch, x)?;
+        self.lstm.run(cx, encoded, identity, lstm_room, x)?;
         let logits = scratch.logits.take(frames.len() * self.durations.n);
         self.durations.apply(cx, Rows::plain(x, self.channels), logits, Finish::Store)?;
         activation::sigmoid(cx.isa, logits);
@@ -130,15 +130,16 @@ impl Prosody {
         encoded: &[f32],
         styles: &[f32],
         row_of_frame: &[u32],
-        scratch: (&mut LstmScratch, &mut BlockScratch<'_>, &mut Buffer),
+        scratch: (&mut Buffer, &mut BlockScratch<'_>, &mut Buffer),
         out: (&mut [f32], &mut [f32]),
     ) -> Result<(), Error> {
-        let (lstm_scratch, block_scratch, room) = scratch;
+        let (lstm_room, block_scratch, room) = scratch;
         // The last two blocks have twice the rows and half the channels.
         let n = row_of_frame.len() * self.channels;
         let (shared, rest) = room.take(3 * n).split_at_mut(n);
         let (a, b) = rest.split_at_mut(n);
-        self.shared.run(cx, encoded, row_of_frame, lstm_scratch, shared)?;
+        self.shared.run(cx, encoded, row_of_frame, lstm_room, shared)?;
+        cx.let_go();
         self.f0.run(cx, shared, styles, (a, b, block_scratch), out.0)?;
         self.energy.run(cx, shared, styles, (a, b, block_scratch), out.1)
     }

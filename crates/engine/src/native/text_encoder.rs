@@ -4,7 +4,7 @@ use koe_kernels::{activation, norm};
 
 use super::albert::LayerNorm;
 use super::context::Context;
-use super::lstm::{BiLstm, LstmScratch};
+use super::lstm::BiLstm;
 use super::product::{Activated, Activation, Finish, Product};
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};
@@ -20,13 +20,6 @@ pub(crate) struct TextEncoder {
     convs: Vec<(Product, LayerNorm)>,
     lstm: BiLstm,
     channels: usize,
-}
-
-#[derive(Default)]
-pub(crate) struct TextScratch {
-    /// Two of `[T][C]`.
-    a: Buffer,
-    b: Buffer,
 }
 
 impl TextEncoder {
@@ -47,18 +40,19 @@ impl TextEncoder {
         Ok(Self { embedding, convs, lstm, channels: c })
     }
 
-    /// `tokens` `[T]`, padding included, to `out` `[T][C]`; `identity` is `0..T`.
+    /// `tokens` `[T]`, padding included, to `out` `[T][C]`; `identity` is `0..T`. Both
+    /// rooms are lent.
     pub(crate) fn run(
         &self,
         cx: &mut Context<'_, '_>,
         tokens: &[u16],
         identity: &[u32],
-        scratch: (&mut TextScratch, &mut LstmScratch),
+        (room, lstm_room): (&mut Buffer, &mut Buffer),
         out: &mut [f32],
     ) -> Result<(), Error> {
         let (isa, c) = (cx.isa, self.channels);
-        let (scratch, lstm_scratch) = scratch;
-        let (mut x, mut y) = (scratch.a.take(tokens.len() * c), scratch.b.take(tokens.len() * c));
+        let n = tokens.len() * c;
+        let (mut x, mut y) = room.take(2 * n).split_at_mut(n);
         for (row, &token) in x.chunks_exact_mut(c).zip(tokens) {
             row.copy_from_slice(&self.embedding[usize::from(token) * c..][..c]);
         }
@@ -70,6 +64,6 @@ impl TextEncoder {
             std::mem::swap(&mut x, &mut y);
         }
         activation::leaky(isa, x, SLOPE, y);
-        self.lstm.run(cx, y, identity, lstm_scratch, out)
+        self.lstm.run(cx, y, identity, lstm_room, out)
     }
 }
