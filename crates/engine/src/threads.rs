@@ -13,11 +13,15 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 
-/// How long a thread spins before it sleeps: longer than what one thread does alone between two
-/// layers, so that it is awake for the next, and short beside any synthesis.
-const SPIN: Duration = Duration::from_micros(200);
+/// How long a thread spins before it lets others go first: about what a wake-up costs.
+const SPIN: Duration = Duration::from_micros(20);
+/// How long it stays awake before it sleeps: longer than what one thread does alone between two
+/// layers, so that it is there for the next, and short beside any synthesis.
+const AWAKE: Duration = Duration::from_micros(200);
 
-/// Spins until `done`, or until it has taken long enough.
+/// Waits awake until `done`, or until it has taken long enough. On a CPU that nobody else wants,
+/// giving way costs nothing; on one that is wanted, it may be another of these threads that waits
+/// for it.
 fn spin(done: impl Fn() -> bool) {
     let mut started = None;
     while !done() {
@@ -25,8 +29,10 @@ fn spin(done: impl Fn() -> bool) {
         for _ in 0..16 {
             std::hint::spin_loop();
         }
-        if started.get_or_insert_with(Instant::now).elapsed() > SPIN {
-            break;
+        match started.get_or_insert_with(Instant::now).elapsed() {
+            waited if waited > AWAKE => break,
+            waited if waited > SPIN => std::thread::yield_now(),
+            _ => {}
         }
     }
 }
