@@ -61,6 +61,8 @@ fn request(i: usize, voices: &[String]) -> Value {
     let formats = ["pcm", "mp3", "opus", "wav", "flac", "aac"];
     let mut request = json!({
         "input": words(n_words),
+        // Voices of all languages read it.
+        "lang_code": "a",
         "response_format": formats[i % formats.len()],
         "speed": speeds[i % speeds.len()],
         "seed": i,
