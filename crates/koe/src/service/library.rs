@@ -141,18 +141,19 @@ impl Library {
         };
         let wish =
             Wish { model: model.map(str::to_owned).or_else(|| self.asked.clone()), voice: mix };
-        let chosen = match choice::choose(&wish, self.kokoro.as_deref()) {
-            Ok(chosen) => chosen,
+        let found = choice::choose(&wish, self.kokoro.as_deref())
+            .and_then(|chosen| self.cast_chosen(&chosen));
+        let cast = match found {
+            Ok(cast) => cast,
             // Whatever was asked for at the start, the built-in voices are here too.
-            Err(error) => {
+            Err(error) if model.is_none() && is_all_builtin(&wish) => {
                 let builtin = Wish { model: Some("builtin".to_owned()), voice: wish.voice.clone() };
-                match choice::choose(&builtin, None) {
-                    Ok(chosen) if model.is_none() && is_all_builtin(&wish) => chosen,
-                    _ => return Err(error),
-                }
+                let chosen = choice::choose(&builtin, None).map_err(|_| error)?;
+                self.cast_chosen(&chosen)?
             }
+            Err(error) => return Err(error),
         };
-        let cast = Arc::new(self.cast_chosen(&chosen)?);
+        let cast = Arc::new(cast);
         let mut casts = self.casts.lock().unwrap_or_else(PoisonError::into_inner);
         if casts.len() >= MAX_CASTS {
             casts.remove(0);
@@ -307,6 +308,8 @@ fn name_of(which: &Which) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn library() -> (tempfile::TempDir, Library) {
@@ -325,6 +328,26 @@ mod tests {
         }
         assert!(matches!(library.cast(None, Some("af_heart")), Err(Error::Missing(_))));
         assert!(library.notice().unwrap().contains("koe pull"));
+    }
+
+    #[test]
+    fn built_in_voices_are_there_beside_a_model_of_ones_own() {
+        let home = tempfile::tempdir().unwrap();
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/assets/builtin");
+        let folder = home.path().join("own");
+        std::fs::create_dir_all(folder.join("voices")).unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            std::fs::copy(assets.join(name), folder.join(name)).unwrap();
+        }
+        std::fs::copy(assets.join("voices/am_rms.bin"), folder.join("voices/mine.bin")).unwrap();
+        let config = Config::read(&|name| (name == "HOME").then(|| home.path().into()));
+        let asked = folder.to_str().unwrap().to_owned();
+        let library = Library::open(&config, Some(asked), None).unwrap();
+        for voice in library.voices() {
+            let cast = library.cast(None, Some(&voice.name)).unwrap();
+            assert_eq!(cast.names, [voice.name]);
+        }
+        assert!(matches!(library.cast(None, Some("af_hart")), Err(Error::Usage(_))));
     }
 
     #[test]
