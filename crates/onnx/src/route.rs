@@ -126,6 +126,26 @@ impl Router {
         }
     }
 
+    /// Has the accelerator speak for nobody, so that it stays warm. None if it is not open, or at
+    /// work, which keeps it warm too.
+    pub fn warm(&self, request: &Request<'_>, cancel: &Cancel) -> Option<Result<(), Error>> {
+        let accelerator = &self.0.accelerator;
+        if accelerator.kind().state != State::Ready {
+            return None;
+        }
+        let deadline = self.0.limits.least_deadline;
+        match accelerator.speak(request, (deadline, Duration::ZERO, deadline), cancel) {
+            Answer::Sound(_) => Some(Ok(())),
+            Answer::Cancelled => Some(Err(Error::Cancelled)),
+            Answer::Failed(error) => Some(Err(error)),
+            Answer::TimedOut => {
+                let problem = "it did not answer in time".to_owned();
+                Some(Err(Error::Runtime { kind: "accelerator", problem }))
+            }
+            Answer::Refused => None,
+        }
+    }
+
     /// What was counted and measured of both kinds. Loads of native models are not counted here:
     /// they are the caller's.
     pub fn kinds(&self) -> Kinds {

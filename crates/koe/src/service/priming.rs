@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use koe_engine::{Cancel, Model, Request, Session};
+use koe_onnx::State;
 use koe_priming::keep_alive::{self, Activity, Interrupt, Synthesis};
 use koe_priming::memory::Threshold;
 use koe_priming::tuning::{Measured, Recalled, Tuning};
@@ -307,12 +308,42 @@ impl Service {
                 }
             }
         }
+        let service = self.clone();
+        let _ = self.runtime().spawn_blocking(move || service.warm_accelerator()).await;
         self.priming().background().took = Some(begun.elapsed());
         self.check_memory();
         let is_new = self.priming().tuned().is_some_and(|tuned| !tuned.recalled);
         if is_new && self.priming().plan.choose_threads {
             let service = self.clone();
             let _ = self.runtime().spawn_blocking(move || service.choose_threads()).await;
+        }
+    }
+
+    /// One synthesis on the accelerator, if there is one and it is open.
+    fn warm_accelerator(&self) {
+        let Ok(cast) = self.library().cast(None, None) else { return };
+        let embers = Embers { lanes: self.lanes().clone(), cast };
+        for session in embers.kinds().into_iter().filter(|kind| kind != NATIVE) {
+            let pattern = self.pattern("ə", &session);
+            let warmed = self.priming().coordinator.run(Stage::DualSession, &pattern, || {
+                match embers.synthesize(&session, &Interrupt::default()) {
+                    Synthesis::Done => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            });
+            if let Err(error) = warmed {
+                tracing::debug!(error, session, "the accelerator could not be warmed");
+            }
+        }
+    }
+
+    fn pattern(&self, text: &str, session: &str) -> Pattern {
+        Pattern {
+            text: text.to_owned(),
+            voice: self.library().default_voice_name(),
+            speed_milli: 1000,
+            language: "en".to_owned(),
+            session: session.to_owned(),
         }
     }
 
@@ -364,13 +395,7 @@ impl Service {
         format: koe_audio::Format,
         purpose: Purpose,
     ) -> Result<Duration, String> {
-        let pattern = Pattern {
-            text: text.to_owned(),
-            voice: self.library().default_voice_name(),
-            speed_milli: 1000,
-            language: "en".to_owned(),
-            session: NATIVE.to_owned(),
-        };
+        let pattern = self.pattern(text, NATIVE);
         let service = self.clone();
         // The coordinator blocks; connections must not wait for it.
         let work = move || {
@@ -482,21 +507,33 @@ impl Warmth for Embers {
     }
 
     fn kinds(&self) -> Vec<String> {
-        vec![NATIVE.to_owned()]
+        let accelerator = self.lanes.router().map(|router| router.kinds().0);
+        let open = accelerator
+            .into_iter()
+            .flatten()
+            .filter(|kind| kind.name != NATIVE && matches!(kind.state, State::Ready | State::Busy));
+        std::iter::once(NATIVE.to_owned()).chain(open.map(|kind| kind.name)).collect()
     }
 
     /// The shortest there is, which still reads all weights: one vowel at the fastest pace.
-    fn synthesize(&self, _kind: &str, interrupt: &Interrupt) -> Synthesis {
+    fn synthesize(&self, kind: &str, interrupt: &Interrupt) -> Synthesis {
         let cancel = Cancel::new();
         let on_ring = cancel.clone();
         interrupt.on_ring(move || on_ring.cancel());
-        let Some(mut lease) = self.lanes.try_borrow() else { return Synthesis::Busy };
         let (tokens, _) = self.cast.model.tokens("ə");
         let style = self.cast.voice.style(tokens.len());
         let request = Request { tokens: &tokens, style, speed: 4.0, seed: 0 };
-        let spoken = lease.session(self.cast.key, &self.cast.model).synthesize(&request, &cancel);
+        let spoken = if kind == NATIVE {
+            let Some(mut lease) = self.lanes.try_borrow() else { return Synthesis::Busy };
+            let session = lease.session(self.cast.key, &self.cast.model);
+            session.synthesize(&request, &cancel).map(drop)
+        } else {
+            let warmed = self.lanes.router().and_then(|router| router.warm(&request, &cancel));
+            let Some(warmed) = warmed else { return Synthesis::Busy };
+            warmed
+        };
         match spoken {
-            Ok(_) => Synthesis::Done,
+            Ok(()) => Synthesis::Done,
             Err(koe_engine::Error::Cancelled) => Synthesis::Interrupted,
             Err(error) => Synthesis::Failed(error.to_string()),
         }
