@@ -425,7 +425,7 @@ def the_server_page_asks_while_it_is_seen_and_shows_whatever_comes(bench):
         assert page.inner_text("#state").strip() != "", strange
     page.unroute_all()
     page.route("**/status", lambda route: route.fulfill(json=FULL_STATUS))
-    bench.until("document.querySelector('#cards').textContent.includes('Keep alive')")
+    bench.until("document.querySelector('#cards').textContent.includes('avx512')")
     words = page.inner_text("#cards")
     for part in ("avx512", "8 MB of 8.2 MB", "61 ms", "Hit rate", "3.2 ms", "Answered 429", "1 of 8"):
         assert part in words, f"{part!r} is not in {words!r}"

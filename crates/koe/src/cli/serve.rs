@@ -15,11 +15,13 @@ use tokio_util::task::TaskTracker;
 
 use super::flags::Flags;
 use super::{Failure, systemd};
-use crate::config::{Config, LocalSocket, Server};
+use crate::config::{Config, Server};
 use crate::http::{self, Door, Keys, Options, server};
 use crate::service::{self, Library, Patience, Plan, Service, Setup, State};
 use crate::voices::Mix;
-use crate::{local, machine, tuning};
+#[cfg(unix)]
+use crate::{config::LocalSocket, local};
+use crate::{machine, tuning};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {

@@ -3,13 +3,18 @@
 
 use std::io;
 use std::net::TcpListener;
+#[cfg(unix)]
 use std::time::Duration;
 
+#[cfg(unix)]
 use sd_notify::NotifyState;
 
-use crate::service::{Service, State};
+use crate::service::Service;
+#[cfg(unix)]
+use crate::service::State;
 
 /// A chunk that takes longer than this is not slow: something hangs.
+#[cfg(unix)]
 const HUNG: Duration = Duration::from_secs(300);
 
 /// The first socket that systemd passed on, if it passed any.
@@ -17,7 +22,16 @@ pub(super) fn listener() -> io::Result<Option<TcpListener>> {
     listenfd::ListenFd::from_env().take_tcp_listener(0)
 }
 
+/// There is no systemd here.
+#[cfg(not(unix))]
+pub(super) fn tell_ready(_service: &Service) {}
+
+/// There is no systemd here.
+#[cfg(not(unix))]
+pub(super) fn tell_stopping() {}
+
 /// `READY=1`, a status line, and from now on a sign of life for as long as nothing hangs.
+#[cfg(unix)]
 pub(super) fn tell_ready(service: &Service) {
     let status = match service.state() {
         State::Ready(proof) => format!(
@@ -45,10 +59,12 @@ pub(super) fn tell_ready(service: &Service) {
 }
 
 /// `STOPPING=1`.
+#[cfg(unix)]
 pub(super) fn tell_stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
 }
 
+#[cfg(unix)]
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd cannot be told");

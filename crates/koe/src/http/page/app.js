@@ -2,7 +2,7 @@
 // server's state, each second while it is looked at (or until it is ready) and never while it is not.
 
 import { Failure, ask, locked, setKey, stored } from "./api.js";
-import { $ } from "./dom.js";
+import { $, milliseconds } from "./dom.js";
 import { serverPage } from "./server.js";
 import { speakPage } from "./speak.js";
 
@@ -83,8 +83,8 @@ async function poll() {
     const [status, kept] = await Promise.all([read("status"), $("panel-server").hidden ? {} : read("optimization/summary")]);
     ready = status.ready === true;
     // Cards of their own, beside what /status says.
-    const { warmup: warm_ups, cache: caches, keep_alive, memory: memory_management } = kept;
-    server.show({ ...status, ...(keep_alive && { keep_alive, memory_management, warm_ups, caches }) });
+    const { warmup, cache: caches, keep_alive, memory: memory_management } = kept;
+    server.show({ ...status, ...(keep_alive && { keep_alive, memory_management, warm_ups: brief(warmup), caches }) });
   } catch (error) {
     ready = false;
     server.lost(error instanceof Failure ? error.message : "The server does not answer.");
@@ -92,6 +92,12 @@ async function poll() {
   if (!haveVoices) await loadVoices();
   asking = false;
   if (!ready || !haveVoices || !$("panel-server").hidden) timer = setTimeout(poll, EVERY_MS);
+}
+
+// One row for each pattern: what was said, and how long it took or what went wrong.
+function brief({ stage_results, completed_stages, ...rest }) {
+  const patterns = Object.values(stage_results).flatMap((stage) => Object.entries(stage));
+  return { ...Object.fromEntries(patterns.map(([text, of]) => [`“${text}”`, of.error ?? milliseconds(of.duration_ms ?? 0)])), ...rest };
 }
 
 async function loadVoices() {
