@@ -286,7 +286,8 @@ impl Shared {
         }
         let begun = Instant::now();
         let before = warmth.residency();
-        if before.is_some_and(|(resident, all)| resident < all) {
+        let has_left = before.is_some_and(|(resident, all)| resident < all);
+        if has_left {
             warmth.bring_back(&|| interrupt.rang());
         }
         let mut syntheses = Vec::new();
@@ -297,7 +298,8 @@ impl Shared {
             let begun = Instant::now();
             syntheses.push((warmth.synthesize(&kind, &interrupt), kind, begun.elapsed()));
         }
-        let after = before.and_then(|_| warmth.residency());
+        // To look costs a millisecond or two.
+        let after = if has_left { warmth.residency() } else { before };
 
         let mut state = lock(&self.state);
         state.tick = None;
