@@ -67,6 +67,9 @@ enum What {
         /// Syntheses, of which the fastest is shown
         #[arg(long, default_value = "5")]
         rounds: Rounds,
+        /// Each layer by itself, also those that differ only in their number
+        #[arg(long)]
+        all: bool,
     },
 }
 
@@ -89,8 +92,8 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
         }
         What::Memory { requests } => bench::memory::run(&target, *requests),
         What::Throughput { rounds } => bench::throughput::run(&target, rounds.get()),
-        What::Model { tokens, rounds } => {
-            let table = bench::model::run(&target, *tokens, rounds.get()).map_err(failed)?;
+        What::Model { tokens, rounds, all } => {
+            let table = bench::model::run(&target, *tokens, rounds.get(), *all).map_err(failed)?;
             return output::print(&table);
         }
     };
