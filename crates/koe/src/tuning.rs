@@ -29,10 +29,11 @@ pub fn memory(config: &Config, isa: Isa) -> Option<Tuning> {
     config.tuning.then(|| Tuning::new(&config.cache, machine))
 }
 
-/// The number of threads that was measured to be best for one synthesis.
+/// The number of threads that was measured to be best for one synthesis, if that was tried.
 pub fn threads(tuning: &Tuning, model: &Model) -> Option<usize> {
     match tuning.recall(model.identity()) {
-        Recalled::Known(measured) => Some(measured.threads),
+        // Somebody else may have measured with more than there are, or edited the file.
+        Recalled::Known(measured) => Some(measured.threads?.min(machine::threads())),
         Recalled::Stale | Recalled::Unknown => None,
     }
 }
@@ -45,12 +46,10 @@ pub fn recalled(config: &Config, isa: Isa, identity: &str) -> Option<Ramp> {
     }
 }
 
-/// How texts are cut for a model on this machine: as remembered, or as `speaker`, which works with
-/// `threads` threads, shows now.
+/// How texts are cut for a model on this machine: as remembered, or as `speaker` shows now.
 pub fn ramp(
     tuning: Option<&Tuning>,
     model: &Model,
-    threads: usize,
     speaker: &mut dyn Speaker,
     cancel: &Cancel,
 ) -> Result<Ramp, pipeline::Error> {
@@ -69,7 +68,7 @@ pub fn ramp(
     }
     if let Some(tuning) = tuning {
         // Without a memory the next start measures again, nothing else.
-        let _ = tuning.remember(model.identity(), Measured { threads, real_time_factor });
+        let _ = tuning.remember(model.identity(), Measured { threads: None, real_time_factor });
     }
     Ok(Ramp::for_speed(real_time_factor))
 }

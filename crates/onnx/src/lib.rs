@@ -1,6 +1,6 @@
 //! Kokoro-82M through ONNX Runtime, on accelerators that are found at run time.
 //!
-//! [`OnnxSession`] is a second kind of session beside the native one. [`Worker`] keeps one on a
+//! [`OnnxSession`] is a second kind of session beside the native one. A worker keeps one on a
 //! thread of its own, where it may be slow, fail or hang. [`Router`] chooses, request by request,
 //! between it and the native session, by what was measured. Without ONNX Runtime, or without a
 //! model file for it, all of this is one line in the log, and the native engine speaks.

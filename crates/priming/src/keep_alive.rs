@@ -230,7 +230,11 @@ impl Drop for KeepAlive {
             tick.ring();
         }
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
+        // The last one to let go may be what the thread itself calls after a look.
+        let others = |thread: &std::thread::JoinHandle<()>| {
+            thread.thread().id() != std::thread::current().id()
+        };
+        if let Some(thread) = self.thread.take().filter(others) {
             let _ = thread.join();
         }
     }
@@ -278,7 +282,9 @@ impl Shared {
         let interrupt = Interrupt::default();
         {
             let mut state = lock(&self.state);
-            if state.idle_for(Instant::now()) < self.settings.idle_threshold {
+            let is_idle = state.idle_for(Instant::now()) >= self.settings.idle_threshold;
+            // Whoever is there already would not end the tick.
+            if state.active > 0 || !is_idle {
                 state.stats.skipped_active += 1;
                 return;
             }
@@ -308,10 +314,13 @@ impl Shared {
         if let (Some((before, _)), Some((after, _))) = (before, after) {
             stats.brought_back_bytes += after.saturating_sub(before) as u64;
         }
-        let mut interrupted = interrupt.rang();
+        let (mut interrupted, mut any_done) = (interrupt.rang(), false);
         for (synthesis, kind, took) in syntheses {
             match synthesis {
-                Synthesis::Done => _ = stats.synthesis_took.insert(kind, took),
+                Synthesis::Done => {
+                    any_done = true;
+                    stats.synthesis_took.insert(kind, took);
+                }
                 Synthesis::Busy => {}
                 Synthesis::Interrupted => interrupted = true,
                 Synthesis::Failed(error) => {
@@ -322,7 +331,7 @@ impl Shared {
         }
         if interrupted {
             stats.interrupted += 1;
-        } else {
+        } else if any_done {
             stats.ticks += 1;
             stats.last_took = Some(begun.elapsed());
             state.last_end = Some(Instant::now());

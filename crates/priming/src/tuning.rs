@@ -26,9 +26,9 @@ pub struct Machine {
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Threads of one synthesis.
-    pub threads: usize,
-    /// How long a second of sound takes with them.
+    /// Threads of one synthesis with which it was fastest; none where that was not tried yet.
+    pub threads: Option<usize>,
+    /// How long a second of sound takes.
     pub real_time_factor: f64,
 }
 
@@ -121,7 +121,7 @@ impl Tuning {
 impl Measured {
     /// What a measurement can be; a file that somebody edited may say anything.
     fn is_sane(&self) -> bool {
-        self.threads > 0 && self.real_time_factor.is_finite() && self.real_time_factor > 0.0
+        self.threads != Some(0) && self.real_time_factor.is_finite() && self.real_time_factor > 0.0
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    const MEASURED: Measured = Measured { threads: 2, real_time_factor: 0.3 };
+    const MEASURED: Measured = Measured { threads: Some(2), real_time_factor: 0.3 };
 
     #[test]
     fn what_was_measured_is_known_on_this_machine_and_stale_on_another() {
@@ -150,7 +150,7 @@ mod tests {
         let there = Tuning::new(cache.path(), machine("B"));
         assert_eq!(there.recall("82m-f32"), Recalled::Stale);
         // Both machines may share a folder.
-        there.remember("82m-f32", Measured { threads: 1, ..MEASURED }).unwrap();
+        there.remember("82m-f32", Measured { threads: None, ..MEASURED }).unwrap();
         assert_eq!(here.recall("82m-f32"), Recalled::Known(MEASURED));
     }
 

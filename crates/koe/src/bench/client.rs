@@ -102,19 +102,28 @@ pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
 /// Has a server speak, and hangs up at the first byte. When that was.
 pub fn hang_up(address: &str, request: &Value) -> Result<Instant, Error> {
     let mut answer = begin(address, "POST", "/v1/audio/speech", &request.to_string())?;
+    if answer.status != 200 {
+        return Err(format!("a request was answered {}", answer.status).into());
+    }
     answer.next(&mut Vec::new())?;
     answer.body.get_ref().shutdown(Shutdown::Both)?;
     Ok(Instant::now())
 }
 
-/// Has a server speak and listens until `told` is closed, then hangs up.
+/// Has a server speak and listens until `told` is closed, then hangs up. `began` hears of the first
+/// sound; it is dropped unheard where there is none.
 pub fn hang_up_when(
     address: &str,
     request: &Value,
+    began: mpsc::Sender<()>,
     told: &mpsc::Receiver<()>,
 ) -> Result<Instant, Error> {
     let mut answer = begin(address, "POST", "/v1/audio/speech", &request.to_string())?;
+    if answer.status != 200 {
+        return Err(format!("a request was answered {}", answer.status).into());
+    }
     answer.next(&mut Vec::new())?;
+    let _ = began.send(());
     // Until the other end of the channel goes.
     let _ = told.recv();
     answer.body.get_ref().shutdown(Shutdown::Both)?;

@@ -56,10 +56,15 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
     let mut refused = Vec::new();
     let long = client::speech(&words(1000));
     let (address, (tell, told)) = (full.address.clone(), mpsc::channel());
+    let (began, begins) = mpsc::channel();
     let busy = std::thread::spawn(move || {
-        let left = client::hang_up_when(&address, &long, &told);
+        let left = client::hang_up_when(&address, &long, began, &told);
         left.map(drop)
     });
+    // Else what follows might take the only place itself.
+    if begins.recv().is_err() {
+        return Err("a server with one place did not serve the first to come".into());
+    }
     // The only place is taken once it is refused to others.
     let deadline = Instant::now() + Duration::from_secs(60);
     let request = client::speech("No.");

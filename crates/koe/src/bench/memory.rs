@@ -50,24 +50,22 @@ pub fn run(target: &Target, n: usize) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// The same sequence every time: mostly short texts, now and then a long one.
+/// The same hundred requests over and over, so that every kind was there before memory is compared:
+/// mostly a word or two, now and then some sentences, as fast and as slow as others.
 fn request(i: usize, voices: &[String]) -> Value {
-    let n_words = match i % 100 {
-        0 => 60,
-        20 | 40 | 60 | 80 => 20,
-        other => 1 + other % 2,
-    };
-    let speeds = [1.0, 1.3, 0.8, 2.0];
+    let i = i % 100;
+    let (n_words, kind) = if i.is_multiple_of(20) { (30, i / 20) } else { (1 + i % 2, i) };
+    let speeds = [1.0, 0.8, 1.3, 2.0];
     let formats = ["pcm", "mp3", "opus", "wav", "flac", "aac"];
     let mut request = json!({
         "input": words(n_words),
         // Voices of all languages read it.
         "lang_code": "a",
         "response_format": formats[i % formats.len()],
-        "speed": speeds[i % speeds.len()],
+        "speed": speeds[kind % speeds.len()],
         "seed": i,
     });
-    if let Some(voice) = voices.get(i % voices.len().max(1)) {
+    if let Some(voice) = voices.get(kind % voices.len().max(1)) {
         request["voice"] = json!(voice);
     }
     request

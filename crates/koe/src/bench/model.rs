@@ -4,13 +4,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use koe_engine::{Cancel, Request, Session};
+use koe_engine::{Cancel, MAX_TOKENS, Request, Session};
 
 use super::{Error, Target};
 
 /// A table of the layers for a text of so many tokens, the slowest first, beside what the machine
 /// could do: the fastest of `rounds`. `all` keeps layers apart that differ only in their number.
 pub fn run(target: &Target, n_tokens: usize, rounds: usize, all: bool) -> Result<String, Error> {
+    if n_tokens > MAX_TOKENS {
+        return Err(format!("{n_tokens} tokens, but one call takes 1 to {MAX_TOKENS}").into());
+    }
     let model = target.open()?;
     let name = model.voices().into_iter().next().ok_or("the model has no voices")?;
     let voice = model.voice(&name)?;

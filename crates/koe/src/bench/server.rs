@@ -99,7 +99,7 @@ impl Server {
         let program: PathBuf = std::env::current_exe()?;
         let cache = cache.unwrap_or(&target.config.cache);
         let begun = Instant::now();
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .arg("--model")
             .arg(target.model_argument())
@@ -112,29 +112,32 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut log = BufReader::new(child.stderr.take().ok_or("no log")?);
-        let (mut address, mut listening_after) = (None, Duration::ZERO);
+        let (listening_after, ready_after) = (Duration::ZERO, Duration::ZERO);
+        // From here on whatever goes wrong ends the process.
+        let mut server = Self { child, address: String::new(), listening_after, ready_after };
+        let mut log = BufReader::new(server.child.stderr.take().ok_or("no log")?);
         let mut all = String::new();
         loop {
             let mut line = String::new();
             if log.read_line(&mut line)? == 0 {
-                let _ = child.wait();
                 return Err(format!("the server did not start:\n{all}").into());
             }
             if let Some((_, found)) = line.split_once("listening on http://") {
-                listening_after = begun.elapsed();
-                address = found.split(['"', ' ', '\n']).next().map(str::to_owned);
+                server.listening_after = begun.elapsed();
+                server.address = found.split(['"', ' ', '\n']).next().unwrap_or("").to_owned();
             }
             if line.contains("\"message\":\"ready\"") {
                 break;
             }
             all.push_str(&line);
         }
-        let ready_after = begun.elapsed();
+        server.ready_after = begun.elapsed();
         // The log must not fill its pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let address = address.ok_or("the server does not say where it listens")?;
-        Ok(Self { child, address, listening_after, ready_after })
+        if server.address.is_empty() {
+            return Err("the server does not say where it listens for http".into());
+        }
+        Ok(server)
     }
 
     /// What the system says of its memory.

@@ -45,7 +45,11 @@ pub(super) fn run(args: &DaemonArgs, config: &Config) -> Result<(), Failure> {
     }
     if args.foreground {
         serve::log();
-        return serve::runtime()?.block_on(stay(config, path));
+        let runtime = serve::runtime()?;
+        let stayed = runtime.block_on(stay(config, path));
+        // What still goes on in the background, packing or warming, is nobody's any more.
+        runtime.shutdown_background();
+        return stayed;
     }
     start(path, &config.cache)
 }
@@ -56,8 +60,14 @@ fn start(socket: &Path, cache: &Path) -> Result<(), Failure> {
         |what: &str, error: std::io::Error| Failure::failed(format!("cannot {what}: {error}"));
     let program = std::env::current_exe().map_err(|error| cannot("find this program", error))?;
     let log = log_path(cache);
-    fs::create_dir_all(cache).map_err(|error| cannot("write to the cache folder", error))?;
-    let log_file = File::create(&log).map_err(|error| cannot("write the log", error))?;
+    // A cache that cannot be written costs the log, nothing else. Appended to: another that runs
+    // may write there too.
+    let opened = fs::create_dir_all(cache)
+        .and_then(|()| File::options().create(true).append(true).open(&log));
+    let log_file = opened
+        .as_ref()
+        .map_or_else(|_| Ok(Stdio::null()), |file| file.try_clone().map(Stdio::from));
+    let log_file = log_file.map_err(|error| cannot("write the log", error))?;
     let mut child = Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg("--foreground")
@@ -87,22 +97,28 @@ async fn stay(config: &Config, path: &Path) -> Result<(), Failure> {
     let mut stop = serve::Stop::install()?;
     let asked = Arc::new(Notify::new());
     let on_stop = asked.clone();
-    let service = serve::open(config.clone()).await?;
+    let service = tokio::select! {
+        () = stop.wait() => return Ok(()),
+        service = serve::open(config.clone()) => service?,
+    };
     let on_stop: crate::local::server::OnStop = Box::new(move || on_stop.notify_one());
     let _listening = serve::listen_locally(config, &service, Some(on_stop))?
         .ok_or_else(|| Failure::failed("it cannot listen; another may run already"))?;
-    serve::prime(&service).await;
-    // For whoever started it; in a terminal, for people.
-    super::output::print(&format!("ready at {}\n", path.display()))?;
-    tokio::select! {
-        () = stop.wait() => {}
-        () = asked.notified() => {}
-        () = service.idle_for(config.daemon_idle) => {
-            tracing::info!("nobody asked for anything");
-        }
-    }
+    let life = async {
+        serve::prime(&service).await;
+        // For whoever started it; in a terminal, for people.
+        super::output::print(&format!("ready at {}\n", path.display()))?;
+        service.idle_for(config.daemon_idle).await;
+        tracing::info!("nobody asked for anything");
+        Ok::<(), Failure>(())
+    };
+    let ended = tokio::select! {
+        () = stop.wait() => Ok(()),
+        () = asked.notified() => Ok(()),
+        ended = life => ended,
+    };
     service.drain();
     service.lanes().stop_accelerator();
     tracing::info!("stopped");
-    Ok(())
+    ended
 }

@@ -62,7 +62,6 @@ impl Narrator {
                 Model::identify(precision, folder, &config.cache).ok()?
             }
         };
-        let ramp = tuning::recalled(config, isa, &identity)?;
         let (choice, own) = (choice.clone(), config.clone());
         let mix = choice.voice.clone();
         let fallback = Box::new(move || {
@@ -75,7 +74,9 @@ impl Narrator {
         });
         let (remote, voicing) =
             crate::local::client::connect(path, &identity, isa.name(), mix.as_ref(), fallback)?;
-        let crate::local::Voicing { dialect, names, warnings } = voicing;
+        let crate::local::Voicing { dialect, names, ramp, warnings } = voicing;
+        // Both measured the same machine; what is remembered is what this process would go by.
+        let ramp = tuning::recalled(config, isa, &identity).unwrap_or(ramp);
         let voicing = Voicing { dialect, names, warnings };
         Some(Self { speaker: Box::new(remote), voicing, ramp })
     }
@@ -91,7 +92,7 @@ impl Narrator {
         let session = Session::with_isa(&model, threads, isa);
         let mut speaker = Native::new(session, opened.voice, opened.gain);
         let tuning = tuning::memory(config, isa);
-        let ramp = tuning::ramp(tuning.as_ref(), &model, threads, &mut speaker, &Cancel::new())?;
+        let ramp = tuning::ramp(tuning.as_ref(), &model, &mut speaker, &Cancel::new())?;
         Ok(Self { speaker: Box::new(speaker), voicing, ramp })
     }
 }

@@ -1,7 +1,7 @@
 //! `koe serve`: reads what was asked for, opens the model and the socket, and waits for a signal.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -42,18 +42,30 @@ pub(super) fn run(args: ServeArgs, config: &Config) -> Result<(), Failure> {
     }
     let server = &config.server;
     let keys = keys(server)?;
-    if !server.host.is_loopback() && keys.is_empty() && !server.allow_anonymous {
-        return Err(Failure::usage(format!(
-            "{} can be reached by others: give --api-key-file, or --allow-anonymous if everyone may speak",
-            server.host
-        )));
-    }
+    guard(server.host, &keys, server)?;
     let tls = match &server.tls {
         Some((chain, key)) => Some(server::tls(chain, key).map_err(Failure::usage)?),
         None => None,
     };
     let listener = listener(server)?;
-    runtime()?.block_on(serve(config, keys, tls, listener))
+    // A socket that systemd holds may be open to others, whatever the setting says.
+    let reached = listener.local_addr().map_or(server.host, |address| address.ip());
+    guard(reached, &keys, server)?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(config, keys, tls, listener));
+    // What still goes on in the background, packing or warming, is nobody's any more.
+    runtime.shutdown_background();
+    served
+}
+
+/// Refuses to listen where others may ask, unless they need a key or that is wanted.
+fn guard(host: IpAddr, keys: &Keys, server: &Server) -> Result<(), Failure> {
+    if host.is_loopback() || !keys.is_empty() || server.allow_anonymous {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{host} can be reached by others: give --api-key-file, or --allow-anonymous if everyone may speak"
+    )))
 }
 
 /// Few threads: they carry bytes, and others compute.

@@ -42,10 +42,12 @@ pub(super) fn tell_ready(service: &Service) {
         State::Starting(_) => return,
     };
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    // Zero means that there is none.
+    let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+    let Some(limit) = limit else { return };
     let service = service.clone();
     tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(limit / 2);
+        let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(10)));
         loop {
             ticks.tick().await;
             match service.lanes().longest_loan() {

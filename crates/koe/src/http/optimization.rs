@@ -110,7 +110,7 @@ fn warmups(service: &Service) -> WarmupStats {
             interrupted: extended.interrupted,
         },
         tuning: priming.tuned().map(|tuned| TuningStatus {
-            threads: tuned.measured.threads,
+            threads: service.lanes().threads(),
             real_time_factor: tuned.measured.real_time_factor,
             recalled: tuned.recalled,
             was_stale: tuned.was_stale,

@@ -1,7 +1,7 @@
 //! The command's end of the local socket: a [`Speaker`] that has a server compute, and computes by
 //! itself once the server is gone.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +10,15 @@ use koe_engine::{Cancel, Error, Speech};
 use koe_text::Dialect;
 
 use super::wire::{self, Answer, Ask, Hello, Welcome};
+use crate::pipeline::Ramp;
 use crate::speaker::Speaker;
 use crate::voices::Mix;
 
 /// How long a server may take to say that it is there.
 const GREETING: Duration = Duration::from_secs(2);
+/// How long a server may say nothing, or take nothing, before it counts as gone. Computing here
+/// then costs time, nothing else.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// What the voice is that a server speaks with.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,8 @@ pub struct Voicing {
     pub dialect: Option<Dialect>,
     /// The names of the voices in it.
     pub names: Vec<String>,
+    /// How texts are cut for this machine.
+    pub ramp: Ramp,
     /// What whoever runs it should know of the model.
     pub warnings: Vec<String>,
 }
@@ -58,10 +64,13 @@ pub fn connect(
         mix: mix.map(|mix| mix.0.clone()),
     };
     stream.set_read_timeout(Some(GREETING)).ok()?;
+    stream.set_write_timeout(Some(GREETING)).ok()?;
     wire::send(&mut stream, &Ask::Hello(hello)).ok()?;
     let Ok(Answer::Welcome(welcome)) = wire::receive(&mut stream) else { return None };
-    stream.set_read_timeout(None).ok()?;
-    let Welcome { vocabulary, gain, british, names, warnings } = welcome;
+    stream.set_read_timeout(Some(SILENCE)).ok()?;
+    stream.set_write_timeout(Some(SILENCE)).ok()?;
+    let Welcome { vocabulary, gain, british, names, ramp: (first, growth), warnings } = welcome;
+    let ramp = Ramp { first, growth };
     let dialect = british.map(|british| if british { Dialect::British } else { Dialect::American });
     let remote = Remote {
         stream: Some(stream),
@@ -72,7 +81,7 @@ pub fn connect(
         samples: Vec::new(),
         frames: Vec::new(),
     };
-    Some((remote, Voicing { dialect, names, warnings }))
+    Some((remote, Voicing { dialect, names, ramp, warnings }))
 }
 
 /// Asks the server at `path` to stop. Whether there was one that did.
@@ -84,7 +93,12 @@ pub fn stop(path: &Path) -> io::Result<bool> {
     stream.set_read_timeout(Some(GREETING))?;
     wire::send(&mut stream, &Ask::Stop)?;
     match wire::receive(&mut stream)? {
-        Answer::Stopping => Ok(true),
+        Answer::Stopping => {
+            // It is gone when nobody holds the other end any more; then another may start.
+            stream.set_read_timeout(Some(SILENCE))?;
+            let _ = stream.read_exact(&mut [0]);
+            Ok(true)
+        }
         Answer::No(reason) => Err(io::Error::other(reason)),
         _ => Err(io::Error::other("the server did not understand")),
     }

@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::net::Shutdown;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,16 +24,24 @@ pub type OnStop = Box<dyn Fn() + Send + Sync>;
 
 /// Commands at once; more are sent away and compute by themselves.
 const MAX_COMMANDS: usize = 64;
+/// How long a command may take to say who it is.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long a command may read nothing before it is left.
+const STALLED: Duration = Duration::from_secs(120);
 
 /// A socket that is listened to; dropping it removes its file.
 pub struct Listening {
     path: PathBuf,
+    /// Which file it is: another server may have put its own there.
+    file: (u64, u64),
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         // The thread that accepts ends with the process.
-        let _ = fs::remove_file(&self.path);
+        if which(&self.path).is_ok_and(|file| file == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -40,7 +49,7 @@ impl Drop for Listening {
 /// stop; none if it is not to be stopped so.
 pub fn listen(path: &Path, service: Service, stop: Option<OnStop>) -> io::Result<Listening> {
     let listener = bind(path)?;
-    let listening = Listening { path: path.to_owned() };
+    let listening = Listening { path: path.to_owned(), file: which(path)? };
     let (commands, stop) = (Arc::new(AtomicUsize::new(0)), stop.map(Arc::new));
     std::thread::Builder::new().name("local".into()).spawn(move || {
         for stream in listener.incoming() {
@@ -80,15 +89,28 @@ impl Drop for Place {
     }
 }
 
-/// Takes the place of a socket that nobody listens to any more, never of one that works.
+/// The device of a file and its number there.
+fn which(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Takes the place of a socket that nobody listens to any more, never of one that works, and never
+/// of anything else.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(error.kind(), "another server listens there"));
+            let told = |problem: &str| Err(io::Error::new(error.kind(), problem));
+            if !fs::symlink_metadata(path)?.file_type().is_socket() {
+                return told("a file that is no socket is there; choose another path");
+            }
+            match UnixStream::connect(path) {
+                Ok(_) => return told("another server listens there"),
+                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(other) => return Err(other),
             }
             fs::remove_file(path)?;
             UnixListener::bind(path)?
@@ -99,7 +121,18 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Ends a connection for all who hold it, however its conversation ends.
+struct HangUp(UnixStream);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 fn converse(mut stream: UnixStream, service: &Service, stop: Option<&dyn Fn()>) -> io::Result<()> {
+    stream.set_read_timeout(Some(GREETING))?;
+    stream.set_write_timeout(Some(STALLED))?;
     let hello = match wire::receive(&mut stream)? {
         Ask::Hello(hello) => hello,
         Ask::Stop => {
@@ -109,7 +142,10 @@ fn converse(mut stream: UnixStream, service: &Service, stop: Option<&dyn Fn()>) 
             };
             wire::send(&mut stream, &Answer::Stopping)?;
             stop();
-            return Ok(());
+            // Whoever asked waits for the end of this connection, which is that of the process.
+            loop {
+                std::thread::park();
+            }
         }
         Ask::Speak { .. } => return wire::send(&mut stream, &Answer::No("say hello first".into())),
     };
@@ -117,19 +153,25 @@ fn converse(mut stream: UnixStream, service: &Service, stop: Option<&dyn Fn()>) 
         Ok(cast) => cast,
         Err(reason) => return wire::send(&mut stream, &Answer::No(reason)),
     };
+    let ramp = service.settings().ramp;
     let welcome = Welcome {
         vocabulary: cast.model.config().vocab.iter().map(|(&symbol, &id)| (symbol, id)).collect(),
         gain: cast.gain,
         british: cast.dialect.map(|dialect| dialect == Dialect::British),
         names: cast.names.clone(),
+        ramp: (ramp.first, ramp.growth),
         warnings: cast.model.warnings().to_vec(),
     };
     wire::send(&mut stream, &Answer::Welcome(welcome))?;
+    // A command may take its time between two chunks.
+    stream.set_read_timeout(None)?;
 
     // Another thread reads, so that a command that goes away ends its work at once.
     let (asks, asked) = mpsc::sync_channel(1);
     let (cancel, lanes) = (Cancel::new(), service.lanes().clone());
     let (gone, mut reading) = (cancel.clone(), stream.try_clone()?);
+    // Else neither the thread that reads nor the command would know that nobody answers any more.
+    let _hang_up = HangUp(stream.try_clone()?);
     std::thread::Builder::new().name("command-reader".into()).spawn(move || {
         while let Ok(ask) = wire::receive::<Ask>(&mut reading) {
             if asks.send(ask).is_err() {
@@ -161,6 +203,10 @@ fn cast(hello: &Hello, service: &Service) -> Result<Arc<Cast>, String> {
         return Err("about to stop".to_owned());
     }
     let mix = hello.mix.clone().map(Mix);
+    let is_weight = |weight: &f32| weight.is_finite() && *weight > 0.0;
+    if !mix.iter().flat_map(|mix| &mix.0).all(|(_, weight)| is_weight(weight)) {
+        return Err("a weight that is none".to_owned());
+    }
     service.library().cast_in(&hello.model, mix).map_err(|error| error.to_string())
 }
 
@@ -203,5 +249,37 @@ impl Speaking<'_> {
         self.heard_until = Some(self.heard_until.unwrap_or_else(Instant::now) + length);
         wire::send(stream, &Answer::Sound { frames, n_samples: samples.len() })?;
         wire::send_samples(stream, &samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_to_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, socket) = (folder.path().join("book.txt"), folder.path().join("koe.sock"));
+        fs::write(&file, "a book").unwrap();
+        assert!(bind(&file).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a book");
+
+        let first = bind(&socket).unwrap();
+        assert!(bind(&socket).is_err());
+        drop(first);
+        let _second = bind(&socket).unwrap();
+        assert!(UnixStream::connect(&socket).is_ok());
+    }
+
+    #[test]
+    fn a_socket_that_another_server_put_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("koe.sock");
+        let _mine = bind(&path).unwrap();
+        let listening = Listening { path: path.clone(), file: which(&path).unwrap() };
+        fs::remove_file(&path).unwrap();
+        let _theirs = bind(&path).unwrap();
+        drop(listening);
+        assert!(UnixStream::connect(&path).is_ok());
     }
 }

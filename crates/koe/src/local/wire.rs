@@ -57,6 +57,8 @@ pub(super) struct Welcome {
     /// Whether the voice speaks British English, if its name tells which.
     pub(super) british: Option<bool>,
     pub(super) names: Vec<String>,
+    /// How texts are cut for this machine: the wish for the first chunk in symbols, and its growth.
+    pub(super) ramp: (usize, f32),
     /// What the server's log said of the model.
     pub(super) warnings: Vec<String>,
 }

@@ -71,7 +71,7 @@ pub enum State {
 pub struct Proof {
     /// From the start of the service to its end.
     pub ready_after: Duration,
-    /// To its first sound, with everything warm.
+    /// To its first sound.
     pub first_audio: Duration,
     /// How long a second of sound takes to compute, now or when it was measured.
     pub real_time_factor: f64,

@@ -268,7 +268,7 @@ impl Service {
             .speak_once(tuning::SENTENCE, koe_audio::Format::Pcm, Purpose::Proof, |_| ())
             .await?;
         let real_time_factor = took.whole.as_secs_f64() / seconds;
-        Ok(Measured { threads: self.lanes().threads(), real_time_factor })
+        Ok(Measured { threads: None, real_time_factor })
     }
 
     /// Stays warm from now on: ticks, and speaks some more in the background.
@@ -312,8 +312,9 @@ impl Service {
         let _ = self.runtime().spawn_blocking(move || service.warm_accelerator()).await;
         self.priming().background().took = Some(begun.elapsed());
         self.check_memory();
-        let is_new = self.priming().tuned().is_some_and(|tuned| !tuned.recalled);
-        if is_new && self.priming().plan.choose_threads {
+        let tuned = self.priming().tuned();
+        let is_untried = tuned.is_some_and(|tuned| tuned.measured.threads.is_none());
+        if is_untried && self.priming().plan.choose_threads {
             let service = self.clone();
             let _ = self.runtime().spawn_blocking(move || service.choose_threads()).await;
         }
@@ -361,7 +362,7 @@ impl Service {
         // A difference that is noise is none.
         let threads = if half < all && with_half * 33 < with_all * 32 { half } else { all };
         tracing::debug!(?with_all, ?with_half, threads, "threads were measured");
-        let measured = Measured { threads, ..tuned.measured };
+        let measured = Measured { threads: Some(threads), ..tuned.measured };
         let _ = tuning.remember(self.library().model().identity(), measured);
     }
 
@@ -403,8 +404,13 @@ impl Service {
             let spoken = service.priming().coordinator.run(stage, &pattern, || {
                 let listen = |stopper: Stopper| {
                     if purpose == Purpose::WarmUp {
+                        let on_listener = stopper.clone();
                         service.priming().background().stop =
-                            Some(Box::new(move || stopper.stop()));
+                            Some(Box::new(move || on_listener.stop()));
+                        // A listener who came before that did not see it.
+                        if *service.priming().quiet.borrow() > 0 {
+                            stopper.stop();
+                        }
                     }
                 };
                 let speaking = service.speak_once(text, format, purpose, listen);
