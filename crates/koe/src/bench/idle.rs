@@ -36,7 +36,7 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     }
     let mut cold = Vec::new();
     for _ in 0..rounds {
-        off.evict();
+        off.evict()?;
         cold.push(off.first_sound()?);
     }
     report.push("warm request: first sound", "ms", &warm);
@@ -46,7 +46,7 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     let on = Bed::new(target, &runtime, true)?;
     let mut kept = Vec::new();
     for _ in 0..rounds {
-        on.evict();
+        on.evict()?;
         on.wait_for_tick()?;
         kept.push(on.first_sound()?);
     }
@@ -76,7 +76,7 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     let begun = Instant::now();
     let (mut points, mut resident) = (Vec::new(), Vec::new());
     while begun.elapsed() < long {
-        on.evict();
+        on.evict()?;
         on.wait_for_tick()?;
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
         points.push((minutes, on.first_sound()?));
@@ -132,10 +132,17 @@ impl Bed {
         Ok(first.as_secs_f64() * 1e3)
     }
 
-    fn evict(&self) {
+    /// Has the system drop the weights, and makes sure that it did.
+    fn evict(&self) -> Result<(), Error> {
         let model = self.service.library().model();
         // A page that was just used is spared once.
-        let _ = model.page_out() && model.page_out();
+        let could = model.page_out() && model.page_out();
+        match model.residency() {
+            Some((resident, all)) if could && resident < all / 2 => Ok(()),
+            _ => {
+                Err("the system kept the weights in memory; does another process use them?".into())
+            }
+        }
     }
 
     /// Waits for the end of a tick that began after this call.
