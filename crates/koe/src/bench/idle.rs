@@ -166,6 +166,8 @@ impl Bed {
 
     /// The processor time of what a tick synthesises, made here.
     fn tick_synthesis_cpu_ms(&self) -> Result<f64, Error> {
+        // After a rest as a tick has it before it: right after another its caches would be warm.
+        std::thread::park_timeout(INTERVAL / 2);
         let before = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
         self.service.tick_synthesis()?;
         let after = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
