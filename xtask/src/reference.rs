@@ -15,15 +15,18 @@
 //! `--make-venv` makes such an interpreter under `target/`, which downloads.
 
 mod compare;
+#[path = "../../crates/engine/tests/support/spectrum.rs"]
+mod spectrum;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use compare::{Dump, log_spectral_distance, max_error, polar_error, relative_error, turned_phases};
+use compare::{Dump, max_error, polar_error, relative_error, turned_phases};
 use koe_engine::trace::Drive;
 use koe_engine::{Isa, Model, Precision, Request, Session};
+use spectrum::log_spectral_distance;
 
 /// Largest `‖ours − theirs‖ / ‖theirs‖` of a stage.
 const RELATIVE_LIMIT: f64 = 1e-4;

@@ -209,3 +209,16 @@ impl Config {
 
 /// Half the length of a style row, acoustic or prosodic; the same in every Kokoro checkpoint.
 pub const HALF_STYLE: usize = 128;
+/// Token ids of phoneme symbols; the second part lists the symbols that the vocabulary lacks, which
+/// have no id.
+pub fn tokens(vocabulary: &HashMap<char, u16>, symbols: &str) -> (Vec<u16>, Vec<char>) {
+    let mut unknown = Vec::new();
+    let ids = symbols.chars().filter_map(|symbol| {
+        let id = vocabulary.get(&symbol).copied();
+        if id.is_none() {
+            unknown.push(symbol);
+        }
+        id
+    });
+    (ids.collect(), unknown)
+}

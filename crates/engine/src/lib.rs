@@ -22,7 +22,7 @@ mod voice;
 mod weights;
 
 pub use cancel::{Cancel, Watch};
-pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig};
+pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig, tokens};
 pub use error::Error;
 pub use koe_kernels::{Isa, UnknownIsa};
 pub use model::Model;

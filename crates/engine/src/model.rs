@@ -201,15 +201,7 @@ impl Model {
     /// Token ids of phoneme symbols; the second part lists the symbols that the vocabulary lacks,
     /// which have no id.
     pub fn tokens(&self, symbols: &str) -> (Vec<u16>, Vec<char>) {
-        let mut unknown = Vec::new();
-        let ids = symbols.chars().filter_map(|symbol| {
-            let id = self.0.config.vocab.get(&symbol).copied();
-            if id.is_none() {
-                unknown.push(symbol);
-            }
-            id
-        });
-        (ids.collect(), unknown)
+        crate::tokens(&self.0.config.vocab, symbols)
     }
 
     /// The names of the voices that come with the model, sorted.

@@ -4,6 +4,7 @@
 //! that other kinds of session, and the pipeline's tests, can take its place.
 
 use koe_engine::{Cancel, Error, Model, Request, Session, Speech, Voice};
+use koe_text::Dialect;
 
 /// Speaks tokens with one voice.
 pub trait Speaker: Send {
@@ -28,6 +29,17 @@ pub trait Speaker: Send {
         seed: u64,
         cancel: &Cancel,
     ) -> Result<Speech<'_>, Error>;
+}
+
+/// What is known of a voice beside its sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Voicing {
+    /// The English that it speaks, if its name says one.
+    pub dialect: Option<Dialect>,
+    /// The names of the voices in it.
+    pub names: Vec<String>,
+    /// What whoever runs koe should know of the model.
+    pub warnings: Vec<String>,
 }
 
 /// A voice in a session of the native engine.

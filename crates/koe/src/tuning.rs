@@ -1,22 +1,45 @@
-//! What is remembered of this machine's speed, and how it is measured where nothing is.
+//! How fast this machine speaks with a model: measured once and remembered.
 //!
 //! The command line and the server cut texts by the same measured speed, so that the same text
-//! sounds the same through both, at the first time and ever after.
+//! sounds the same through both, at the first time and ever after. So the measurement is always of
+//! the threads that a server would use by itself, whatever its user asked for.
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use koe_engine::{Cancel, Isa, Model};
+use koe_engine::{Cancel, Error, Isa, MAX_THREADS, Model, Request, Session, Voice};
 use koe_priming::tuning::{Machine, Measured, Recalled, Tuning};
 
 use crate::config::Config;
-use crate::pipeline::{self, Ramp, Settings};
-use crate::speaker::Speaker;
-use crate::{feed, machine};
+use crate::machine;
+use crate::pipeline::Ramp;
 
-/// Long enough to measure by.
+/// What is spoken to measure, long enough to measure by.
 pub const SENTENCE: &str = "Ready to speak, and never cold.";
+const PHONEMES: &str = "ɹˈɛdi tə spˈik, ænd nˈɛvəɹ kˈOld.";
+
+/// How this machine's speed is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuned {
+    /// What was measured.
+    pub measured: Measured,
+    /// Whether at an earlier start.
+    pub recalled: bool,
+    /// Whether there was a memory of another machine, which was not used.
+    pub was_stale: bool,
+}
+
+impl Tuned {
+    /// How texts are cut at that speed.
+    pub fn ramp(&self) -> Ramp {
+        Ramp::for_speed(self.measured.real_time_factor)
+    }
+}
+
+/// How many syntheses at once share so many threads, unless somebody says otherwise.
+pub fn lanes(threads: usize) -> usize {
+    (threads / 8).max(1)
+}
 
 /// The memory of this machine, unless it is not wanted.
 pub fn memory(config: &Config, isa: Isa) -> Option<Tuning> {
@@ -29,46 +52,58 @@ pub fn memory(config: &Config, isa: Isa) -> Option<Tuning> {
     config.tuning.then(|| Tuning::new(&config.cache, machine))
 }
 
+/// What is remembered of the model of that identity, if it is of this machine.
+pub fn recall(memory: Option<&Tuning>, identity: &str) -> Option<Tuned> {
+    match memory?.recall(identity) {
+        Recalled::Known(measured) => Some(Tuned { measured, recalled: true, was_stale: false }),
+        Recalled::Stale | Recalled::Unknown => None,
+    }
+}
+
 /// The number of threads that was measured to be best for one synthesis, if that was tried.
-pub fn threads(tuning: &Tuning, model: &Model) -> Option<usize> {
-    match tuning.recall(model.identity()) {
-        // Somebody else may have measured with more than there are, or edited the file.
-        Recalled::Known(measured) => Some(measured.threads?.min(machine::threads())),
-        Recalled::Stale | Recalled::Unknown => None,
-    }
+pub fn threads(memory: Option<&Tuning>, identity: &str) -> Option<usize> {
+    // Somebody may have edited the file.
+    Some(recall(memory, identity)?.measured.threads?.min(machine::threads()))
 }
 
-/// How texts are cut for the model of that identity, if nothing needs to be measured for it.
-pub fn recalled(config: &Config, isa: Isa, identity: &str) -> Option<Ramp> {
-    match memory(config, isa)?.recall(identity) {
-        Recalled::Known(measured) => Some(Ramp::for_speed(measured.real_time_factor)),
-        Recalled::Stale | Recalled::Unknown => None,
-    }
-}
-
-/// How texts are cut for a model on this machine: as remembered, or as `speaker` shows now.
-pub fn ramp(
-    tuning: Option<&Tuning>,
+/// Measures and remembers. That it cannot be remembered costs the next start a measurement; it is
+/// logged and no error.
+pub fn measure(
+    memory: Option<&Tuning>,
     model: &Model,
-    speaker: &mut dyn Speaker,
+    voice: &Voice,
+    isa: Isa,
+) -> Result<Tuned, Error> {
+    let all = machine::threads();
+    let threads = (all / lanes(all)).min(MAX_THREADS);
+    let (took, seconds) = time(model, voice, threads, isa, &Cancel::new())?;
+    let real_time_factor = took.as_secs_f64() / seconds;
+    let measured = Measured { threads: None, real_time_factor };
+    let mut was_stale = false;
+    if let Some(memory) = memory {
+        was_stale = memory.recall(model.identity()) == Recalled::Stale;
+        if let Err(error) = memory.remember(model.identity(), measured) {
+            tracing::warn!(%error, "cannot remember this machine's speed; each start measures it");
+        }
+    }
+    Ok(Tuned { measured, recalled: false, was_stale })
+}
+
+/// How long a sentence takes with so many threads, and how many seconds it sounds.
+pub fn time(
+    model: &Model,
+    voice: &Voice,
+    threads: usize,
+    isa: Isa,
     cancel: &Cancel,
-) -> Result<Ramp, pipeline::Error> {
-    let recalled = tuning.map(|tuning| tuning.recall(model.identity()));
-    if let Some(Recalled::Known(measured)) = recalled {
-        return Ok(Ramp::for_speed(measured.real_time_factor));
-    }
-    let mut real_time_factor = 0.0;
+) -> Result<(Duration, f64), Error> {
+    let (tokens, _) = model.tokens(PHONEMES);
+    let style = voice.style(tokens.len());
+    let request = Request { tokens: &tokens, style, speed: 1.0, seed: 0 };
+    let mut session = Session::with_isa(model, threads, isa);
     // What the first run takes, memory, is not speed.
-    for _ in 0..2 {
-        let begun = Instant::now();
-        let text = feed::from_text(SENTENCE.to_owned());
-        let mut listener = |_| ControlFlow::Continue(());
-        let summary = pipeline::speak(text, &Settings::default(), speaker, cancel, &mut listener)?;
-        real_time_factor = begun.elapsed().as_secs_f64() / koe_audio::seconds(summary.samples);
-    }
-    if let Some(tuning) = tuning {
-        // Without a memory the next start measures again, nothing else.
-        let _ = tuning.remember(model.identity(), Measured { threads: None, real_time_factor });
-    }
-    Ok(Ramp::for_speed(real_time_factor))
+    session.synthesize(&request, cancel)?;
+    let begun = Instant::now();
+    let n_samples = session.synthesize(&request, cancel)?.samples.len();
+    Ok((begun.elapsed(), koe_audio::seconds(n_samples as u64)))
 }

@@ -86,7 +86,8 @@ impl Interrupt {
         lock(&self.0).rung
     }
 
-    fn ring(&self) {
+    /// A request came.
+    pub fn ring(&self) {
         let mut bell = lock(&self.0);
         bell.rung = true;
         let on_ring = bell.on_ring.take();

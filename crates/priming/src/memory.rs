@@ -19,6 +19,9 @@ const GIB: u64 = 1 << 30;
 
 /// Readings remembered for the trend.
 const RECENT: usize = 128;
+/// So much more than when freed memory was last given back may be in use before it is again: more
+/// than short requests leave, so that they never wait for it.
+const SLACK_BYTES: u64 = 64 * MB;
 /// After a clean-up that did not help enough, the next one waits so long.
 const REST: Duration = Duration::from_secs(60);
 
@@ -57,7 +60,9 @@ pub struct Stats {
     pub checks: u64,
     /// How often it dropped something.
     pub cleanups: u64,
-    /// What the system got back by that.
+    /// How often it gave back what was freed already, without dropping anything.
+    pub trims: u64,
+    /// What the system got back by both.
     pub returned_bytes: u64,
     /// How long the last clean-up took.
     pub last_cleanup_took: Option<Duration>,
@@ -89,6 +94,8 @@ struct State {
     last_cleanup: Option<Instant>,
     /// Own memory after the last clean-up.
     floor: u64,
+    /// Own memory after freed memory was given back, or at the first look.
+    settled: Option<u64>,
 }
 
 impl MemoryGuard {
@@ -112,7 +119,10 @@ impl MemoryGuard {
 
     /// Looks, and if there is too much in use has `drop_caches` drop what it can. The bytes that the
     /// system got back, if there was a clean-up. One that achieves little is not repeated at once.
-    pub fn check(&self, drop_caches: impl FnOnce()) -> Option<u64> {
+    ///
+    /// Below the threshold nothing is dropped; but if it `is_quiet`, what requests have freed and the
+    /// allocator kept goes back to the system too, once it may be much.
+    pub fn check(&self, is_quiet: bool, drop_caches: impl FnOnce()) -> Option<u64> {
         let now = Instant::now();
         let memory = (self.read)()?;
         let own = memory.own_bytes;
@@ -122,6 +132,11 @@ impl MemoryGuard {
             let is_new_growth = own > state.floor + state.floor / 8;
             let rested = state.last_cleanup.is_none_or(|last| now - last >= REST);
             if own <= self.threshold.bytes || !(rested || is_new_growth) {
+                let settled = *state.settled.get_or_insert(own);
+                drop(state);
+                if is_quiet && own > settled + SLACK_BYTES {
+                    self.settle(own);
+                }
                 return None;
             }
             // Claimed before it is done: another check meanwhile does not do it again.
@@ -138,6 +153,16 @@ impl MemoryGuard {
         state.stats.returned_bytes += returned;
         state.stats.last_cleanup_took = Some(now.elapsed());
         Some(returned)
+    }
+
+    /// Gives back what was freed.
+    fn settle(&self, own: u64) {
+        (self.trim)();
+        let after = (self.read)().map_or(own, |memory| memory.own_bytes);
+        let mut state = lock(&self.state);
+        state.settled = Some(after);
+        state.stats.trims += 1;
+        state.stats.returned_bytes += own.saturating_sub(after);
     }
 
     /// What it saw and did so far.
@@ -211,7 +236,7 @@ mod tests {
     #[test]
     fn below_the_threshold_everything_stays() {
         let (_, guard) = guard(100);
-        assert_eq!(guard.check(|| panic!("nothing to drop")), None);
+        assert_eq!(guard.check(true, || panic!("nothing to drop")), None);
         assert_eq!((guard.stats().checks, guard.stats().cleanups), (1, 0));
     }
 
@@ -219,7 +244,7 @@ mod tests {
     fn above_it_caches_go_and_what_came_back_is_counted() {
         let (used, guard) = guard(100);
         used.store(150 * MB, Ordering::SeqCst);
-        let returned = guard.check(|| used.store(60 * MB, Ordering::SeqCst));
+        let returned = guard.check(true, || used.store(60 * MB, Ordering::SeqCst));
         assert_eq!(returned, Some(90 * MB));
         let stats = guard.stats();
         assert_eq!((stats.cleanups, stats.returned_bytes), (1, 90 * MB));
@@ -231,10 +256,29 @@ mod tests {
     fn a_clean_up_that_cannot_help_is_not_repeated_at_every_look() {
         let (used, guard) = guard(100);
         used.store(150 * MB, Ordering::SeqCst);
-        assert_eq!(guard.check(|| ()), Some(0));
-        assert_eq!(guard.check(|| panic!("too soon")), None);
+        assert_eq!(guard.check(true, || ()), Some(0));
+        assert_eq!(guard.check(true, || panic!("too soon")), None);
         used.store(180 * MB, Ordering::SeqCst);
-        assert_eq!(guard.check(|| ()), Some(0));
+        assert_eq!(guard.check(true, || ()), Some(0));
+    }
+
+    #[test]
+    fn what_requests_freed_goes_back_when_nobody_listens_and_nothing_is_dropped_for_it() {
+        static FREED: AtomicU64 = AtomicU64::new(0);
+        let own = || 50 * MB + FREED.load(Ordering::SeqCst);
+        let read = move || {
+            let own_bytes = own();
+            Some(ProcessMemory { resident_bytes: own_bytes, peak_bytes: own_bytes, own_bytes })
+        };
+        let threshold = Threshold::new(Some(1000), None);
+        let guard = MemoryGuard::reading(threshold, read, || FREED.store(0, Ordering::SeqCst));
+        guard.check(true, || panic!("nothing to drop"));
+        FREED.store(100 * MB, Ordering::SeqCst);
+        guard.check(false, || panic!("nothing to drop"));
+        assert_eq!(own(), 150 * MB);
+        guard.check(true, || panic!("nothing to drop"));
+        assert_eq!((own(), guard.stats().trims), (50 * MB, 1));
+        assert_eq!((guard.stats().cleanups, guard.stats().returned_bytes), (0, 100 * MB));
     }
 
     #[test]

@@ -1,26 +1,14 @@
 //! Who speaks for `koe say`: a server on this machine if one has the very model that is wanted, else
 //! this process. The sound is the same; a server's comes sooner.
 
-use koe_engine::{Cancel, Isa, Model, Session};
-use koe_text::Dialect;
+use koe_engine::{Isa, Model, Session};
 
 use super::Failure;
 use crate::choice::{self, Choice, Which};
 use crate::config::Config;
 use crate::pipeline::Ramp;
-use crate::speaker::{Native, Speaker};
+use crate::speaker::{Native, Speaker, Voicing};
 use crate::tuning;
-
-/// What is known of the voice.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Voicing {
-    /// The English that it speaks, if its name says one.
-    pub(super) dialect: Option<Dialect>,
-    /// The names of the voices in it.
-    pub(super) names: Vec<String>,
-    /// What whoever runs koe should know of the model.
-    pub(super) warnings: Vec<String>,
-}
 
 /// A voice that is ready to speak.
 pub(super) struct Narrator {
@@ -72,12 +60,12 @@ impl Narrator {
             let session = Session::with_isa(&opened.model, threads, isa);
             Ok(Box::new(Native::new(session, opened.voice, opened.gain)) as Box<dyn Speaker>)
         });
-        let (remote, voicing) =
+        let (remote, voicing, ramp) =
             crate::local::client::connect(path, &identity, isa.name(), mix.as_ref(), fallback)?;
-        let crate::local::Voicing { dialect, names, ramp, warnings } = voicing;
         // Both measured the same machine; what is remembered is what this process would go by.
-        let ramp = tuning::recalled(config, isa, &identity).unwrap_or(ramp);
-        let voicing = Voicing { dialect, names, warnings };
+        let memory = tuning::memory(config, isa);
+        let tuned = tuning::recall(memory.as_ref(), &identity);
+        let ramp = tuned.map_or(ramp, |tuned| tuned.ramp());
         Some(Self { speaker: Box::new(remote), voicing, ramp })
     }
 
@@ -88,11 +76,14 @@ impl Narrator {
             names: opened.names,
             warnings: opened.model.warnings().to_vec(),
         };
-        let model = opened.model.clone();
-        let session = Session::with_isa(&model, threads, isa);
-        let mut speaker = Native::new(session, opened.voice, opened.gain);
-        let tuning = tuning::memory(config, isa);
-        let ramp = tuning::ramp(tuning.as_ref(), &model, &mut speaker, &Cancel::new())?;
-        Ok(Self { speaker: Box::new(speaker), voicing, ramp })
+        let memory = tuning::memory(config, isa);
+        let tuned = match tuning::recall(memory.as_ref(), opened.model.identity()) {
+            Some(tuned) => tuned,
+            None => tuning::measure(memory.as_ref(), &opened.model, &opened.voice, isa)
+                .map_err(choice::Error::from)?,
+        };
+        let session = Session::with_isa(&opened.model, threads, isa);
+        let speaker = Box::new(Native::new(session, opened.voice, opened.gain));
+        Ok(Self { speaker, voicing, ramp: tuned.ramp() })
     }
 }

@@ -9,7 +9,7 @@ use koe_engine::Isa;
 use koe_text::{Dialect, Note, NoteKind};
 
 use super::interrupt::Interrupt;
-use super::narrator::{Narrator, Voicing};
+use super::narrator::Narrator;
 use super::output::{OutFile, SoundFile, Stdout};
 use super::player::Player;
 use super::progress::Progress;
@@ -17,6 +17,7 @@ use super::{Failure, SayArgs, source};
 use crate::choice::{self, Wish};
 use crate::config::Config;
 use crate::pipeline::{Event, Settings, Summary};
+use crate::speaker::Voicing;
 use crate::stream::Stream;
 use crate::timings::{Form, Timings};
 use crate::voices::{self, Mix};

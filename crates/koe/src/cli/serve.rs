@@ -192,11 +192,11 @@ fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
     let tuning = tuning::memory(config, isa);
     // What was measured holds for one synthesis at a time.
     let may_choose = config.threads.is_none() && config.server.lanes.is_none();
-    let measured = tuning.as_ref().filter(|_| may_choose);
-    let measured = measured.and_then(|tuning| tuning::threads(tuning, library.model()));
+    let memory = tuning.as_ref().filter(|_| may_choose);
+    let measured = tuning::threads(memory, library.model().identity());
     let asked = config.threads.map(usize::from);
     let threads = asked.or(measured).unwrap_or_else(machine::threads);
-    let lanes = config.server.lanes.map_or((threads / 8).max(1), usize::from);
+    let lanes = config.server.lanes.map_or(tuning::lanes(threads), usize::from);
     if threads / lanes > MAX_THREADS && (asked.is_some() || config.server.lanes.is_some()) {
         return Err(Failure::usage(format!(
             "{threads} threads for {lanes} syntheses at once: one can use {MAX_THREADS} at most; give more --lanes"

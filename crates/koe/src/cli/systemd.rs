@@ -54,7 +54,8 @@ pub(super) fn tell_ready(service: &Service) {
                 Some(lent) if lent > HUNG => {
                     tracing::error!(seconds = lent.as_secs(), "a synthesis hangs");
                 }
-                _ => tell(&[NotifyState::Watchdog]),
+                // On a thread that may wait: systemd may be slow to read.
+                _ => _ = tokio::task::spawn_blocking(|| tell(&[NotifyState::Watchdog])).await,
             }
         }
     });
@@ -63,7 +64,8 @@ pub(super) fn tell_ready(service: &Service) {
 /// `STOPPING=1`.
 #[cfg(unix)]
 pub(super) fn tell_stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
+    let states = [NotifyState::Stopping, NotifyState::Status("finishing what runs")];
+    drop(tokio::task::spawn_blocking(move || tell(&states)));
 }
 
 #[cfg(unix)]

@@ -54,20 +54,6 @@ pub(super) const MODELS: &[&str] = &["kokoro-82m", "builtin"];
 /// The words for a local socket that are no path.
 pub(super) const SOCKETS: &[&str] = &["auto", "off"];
 
-/// The names of accelerators, as `koe-onnx` reads them.
-const ACCELERATORS: &[&str] = &[
-    "off",
-    "auto",
-    "cpu",
-    "cuda",
-    "tensorrt",
-    "coreml-all",
-    "coreml-gpu",
-    "coreml-ane",
-    "directml",
-    "openvino",
-];
-
 fn any(_: &str) -> Result<(), String> {
     Ok(())
 }
@@ -85,10 +71,7 @@ fn precision(text: &str) -> Result<(), String> {
 }
 
 fn accelerator(text: &str) -> Result<(), String> {
-    match ACCELERATORS.contains(&&*text.to_ascii_lowercase()) {
-        true => Ok(()),
-        false => Err(format!("no accelerator {text:?}; there are {}", ACCELERATORS.join(", "))),
-    }
+    text.parse::<koe_onnx::Accelerator>().map(drop).map_err(|error| error.to_string())
 }
 
 fn address(text: &str) -> Result<(), String> {

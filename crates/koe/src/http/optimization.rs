@@ -282,6 +282,9 @@ pub(super) struct MemoryManagement {
     usable_memory_mb: Option<f64>,
     checks: u64,
     cleanups: u64,
+    /// How often memory that requests had freed went back to the system while nobody listened.
+    trims: u64,
+    /// By clean-ups and trims.
     returned_mb: f64,
     last_cleanup_ms: Option<f64>,
     last_cleanup_seconds_ago: Option<f64>,
@@ -312,6 +315,7 @@ fn memory(service: &Service) -> MemoryManagement {
         usable_memory_mb: threshold.usable_bytes.map(mb),
         checks: stats.checks,
         cleanups: stats.cleanups,
+        trims: stats.trims,
         returned_mb: mb(stats.returned_bytes),
         last_cleanup_ms: stats.last_cleanup_took.map(ms),
         last_cleanup_seconds_ago: stats.last_cleanup_ago.map(|ago| ago.as_secs_f64()),

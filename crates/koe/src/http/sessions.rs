@@ -13,8 +13,8 @@ use crate::service::{NATIVE, Service};
 pub(super) struct SessionUtilization {
     /// Whether requests may go to an accelerator now.
     accelerator_available: bool,
-    /// Of all kinds, fallbacks counted twice.
-    total_requests: u64,
+    /// Of all kinds, fallbacks counted twice; none where no accelerator is wanted.
+    total_requests: Option<u64>,
     /// The native engine, then the accelerator; none where no accelerator is wanted.
     kinds: Vec<SessionKind>,
 }
@@ -65,7 +65,7 @@ pub(super) fn utilization(service: &Service) -> SessionUtilization {
     let thousandth = |seconds: f64| (seconds * 1e6).round() / 1e3;
     SessionUtilization {
         accelerator_available: kinds.iter().skip(1).any(koe_onnx::Kind::is_available),
-        total_requests: kinds.iter().map(|kind| kind.requests).sum(),
+        total_requests: (!kinds.is_empty()).then(|| kinds.iter().map(|kind| kind.requests).sum()),
         kinds: kinds
             .into_iter()
             .map(|kind| SessionKind {

@@ -11,7 +11,7 @@ use koe_text::Dialect;
 
 use super::wire::{self, Answer, Ask, Hello, Welcome};
 use crate::pipeline::Ramp;
-use crate::speaker::Speaker;
+use crate::speaker::{Speaker, Voicing};
 use crate::voices::Mix;
 
 /// How long a server may take to say that it is there.
@@ -19,19 +19,6 @@ const GREETING: Duration = Duration::from_secs(2);
 /// How long a server may say nothing, or take nothing, before it counts as gone. Computing here
 /// then costs time, nothing else.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// What the voice is that a server speaks with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Voicing {
-    /// The English that it speaks, if its name says one.
-    pub dialect: Option<Dialect>,
-    /// The names of the voices in it.
-    pub names: Vec<String>,
-    /// How texts are cut for this machine.
-    pub ramp: Ramp,
-    /// What whoever runs it should know of the model.
-    pub warnings: Vec<String>,
-}
 
 /// Makes the speaker that goes on where a server went away.
 pub type Fallback = Box<dyn FnOnce() -> Result<Box<dyn Speaker>, Error> + Send>;
@@ -55,7 +42,7 @@ pub fn connect(
     isa: &str,
     mix: Option<&Mix>,
     fallback: Fallback,
-) -> Option<(Remote, Voicing)> {
+) -> Option<(Remote, Voicing, Ramp)> {
     let mut stream = UnixStream::connect(path).ok()?;
     let hello = Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -81,7 +68,7 @@ pub fn connect(
         samples: Vec::new(),
         frames: Vec::new(),
     };
-    Some((remote, Voicing { dialect, names, ramp, warnings }))
+    Some((remote, Voicing { dialect, names, warnings }, ramp))
 }
 
 /// Asks the server at `path` to stop. Whether there was one that did.
@@ -140,15 +127,7 @@ impl Remote {
 
 impl Speaker for Remote {
     fn tokens(&self, symbols: &str) -> (Vec<u16>, Vec<char>) {
-        let mut unknown = Vec::new();
-        let tokens = symbols.chars().filter_map(|symbol| {
-            let token = self.vocabulary.get(&symbol).copied();
-            if token.is_none() {
-                unknown.push(symbol);
-            }
-            token
-        });
-        (tokens.collect(), unknown)
+        koe_engine::tokens(&self.vocabulary, symbols)
     }
 
     fn gain(&self) -> f32 {

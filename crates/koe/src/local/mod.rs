@@ -10,5 +10,5 @@ pub mod client;
 pub mod server;
 mod wire;
 
-pub use client::{Remote, Voicing};
+pub use client::Remote;
 pub use server::Listening;

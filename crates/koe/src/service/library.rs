@@ -76,9 +76,8 @@ impl Library {
         let kokoro = choice::installed(config)?;
         let wish = Wish { model: model.clone(), voice: voice.clone() };
         let chosen = choice::choose(&wish, kokoro.as_deref())?;
-        let mut loads = 0;
-        let opened = choice::open_model(&chosen.model, config)?;
-        loads += 1;
+        let loads = AtomicU64::new(0);
+        let opened = load(&chosen.model, config, &loads)?;
         let library = Self {
             config: config.clone(),
             asked: model,
@@ -91,7 +90,7 @@ impl Library {
             named: RwLock::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            loads: AtomicU64::new(loads),
+            loads,
             builtin_loads: AtomicU64::new(0),
         };
         // A default voice that is not there is an error of the start, not of every request.
@@ -285,11 +284,16 @@ impl Library {
         }
         // A request never names a folder, so what is left is the built-in model.
         let opened = self.builtin.get_or_init(|| {
-            self.builtin_loads.fetch_add(1, Ordering::Relaxed);
-            choice::open_model(&Which::Builtin, &self.config).map_err(|e| e.to_string())
+            load(&Which::Builtin, &self.config, &self.builtin_loads).map_err(|e| e.to_string())
         });
         opened.clone().map(|model| (1, model)).map_err(Error::Missing)
     }
+}
+
+/// Opens a model, and counts that.
+fn load(which: &Which, config: &Config, loads: &AtomicU64) -> Result<Model, Error> {
+    loads.fetch_add(1, Ordering::Relaxed);
+    choice::open_model(which, config)
 }
 
 fn is_all_builtin(wish: &Wish) -> bool {

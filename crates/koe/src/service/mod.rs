@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub use job::{Failure, Feed, Order, Part, Patience, Purpose, Running, Said, Stopper, Turn};
 pub use lanes::{Lanes, Lease, Refused};
 pub use library::{Cast, Library, Listed};
-pub use priming::{Extended, NATIVE, Plan, Priming, Tuned};
+pub use priming::{Extended, NATIVE, Plan, Priming};
 pub use readings::{FIRST_AUDIO_BOUNDS, FirstAudio, Readings};
 
 use crate::pipeline::Settings;
@@ -212,7 +212,8 @@ impl Service {
     /// Settings whose chunks are cut for the speed of this machine. The same for every request, so
     /// that the same request always sounds the same.
     pub fn settings(&self) -> Settings {
-        Settings { ramp: priming::ramp(self.0.priming.tuned()), ..Settings::default() }
+        let ramp = self.0.priming.tuned().map(|tuned| tuned.ramp()).unwrap_or_default();
+        Settings { ramp, ..Settings::default() }
     }
 
     /// What keeps it ready.

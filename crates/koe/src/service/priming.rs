@@ -9,11 +9,11 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use koe_engine::{Cancel, Model, Request, Session};
+use koe_engine::{Cancel, Model, Request};
 use koe_onnx::State;
 use koe_priming::keep_alive::{self, Activity, Interrupt, Synthesis};
 use koe_priming::memory::Threshold;
-use koe_priming::tuning::{Measured, Recalled, Tuning};
+use koe_priming::tuning::{Measured, Tuning};
 use koe_priming::warmup::{Pattern, Stage};
 use koe_priming::{Coordinator, KeepAlive, MemoryGuard, Warmth};
 use tokio::sync::watch;
@@ -22,8 +22,8 @@ use super::job::{Order, Part, Purpose, Stopper, Turn};
 use super::lanes::Lanes;
 use super::library::Cast;
 use super::{Proof, Service};
-use crate::pipeline::{Ramp, Settings};
-use crate::tuning;
+use crate::pipeline::Settings;
+use crate::tuning::{self, Tuned};
 
 /// What to do to be warm and to stay so; each part has its switch.
 #[derive(Debug)]
@@ -73,17 +73,6 @@ pub struct Priming {
     quiet: watch::Sender<usize>,
     /// When the last one went.
     last_listener: Mutex<Instant>,
-}
-
-/// How this machine's speed is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tuned {
-    /// What was measured.
-    pub measured: Measured,
-    /// Whether at an earlier start.
-    pub recalled: bool,
-    /// Whether there was a memory of another machine, which was not used.
-    pub was_stale: bool,
 }
 
 /// The state of background warming.
@@ -180,6 +169,25 @@ impl Priming {
         self.locked.as_ref().copied().map_err(|error| error.as_str())
     }
 
+    /// Has `stop` called when a listener comes, or now if one is there.
+    fn give_way(&self, stop: impl FnOnce() + Send + 'static) {
+        self.background().stop = Some(Box::new(stop));
+        // One who came before that did not see it.
+        if *self.quiet.borrow() > 0 {
+            self.interrupt_background();
+        }
+    }
+
+    fn interrupt_background(&self) {
+        let mut background = self.background();
+        let stop = background.stop.take();
+        background.interrupted += u64::from(stop.is_some());
+        drop(background);
+        if let Some(stop) = stop {
+            stop();
+        }
+    }
+
     fn background(&self) -> std::sync::MutexGuard<'_, Background> {
         self.background.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,10 +198,7 @@ impl Service {
     pub(crate) fn presence(&self) -> Presence {
         let priming = self.priming();
         priming.quiet.send_modify(|listeners| *listeners += 1);
-        let stop = priming.background().stop.take();
-        if let Some(stop) = stop {
-            stop();
-        }
+        priming.interrupt_background();
         let activity = priming.keep_alive().map(KeepAlive::active);
         Presence { activity, service: self.clone() }
     }
@@ -215,7 +220,8 @@ impl Service {
 
     /// Gives memory back if there is too much in use.
     pub(super) fn check_memory(&self) {
-        let returned = self.priming().guard.check(|| {
+        let is_quiet = *self.priming().quiet.borrow() == 0;
+        let returned = self.priming().guard.check(is_quiet, || {
             self.library().forget_casts();
             self.lanes().release_memory();
         });
@@ -238,37 +244,25 @@ impl Service {
         })
     }
 
-    /// This machine's speed: remembered, or measured with one more sentence and remembered.
+    /// This machine's speed: remembered, or measured now.
     async fn tune(&self) -> Result<Tuned, String> {
-        let Some(tuning) = &self.priming().plan.tuning else {
-            let measured = self.measure().await?;
-            return Ok(Tuned { measured, recalled: false, was_stale: false });
+        let service = self.clone();
+        let tuning = move || {
+            let cast = service.library().cast(None, None).map_err(|error| error.to_string())?;
+            let memory = service.priming().plan.tuning.as_ref();
+            if let Some(tuned) = tuning::recall(memory, cast.model.identity()) {
+                return Ok(tuned);
+            }
+            let mut tuned = Err("it was measured already".to_owned());
+            let pattern = service.pattern(tuning::SENTENCE, NATIVE);
+            service.priming().coordinator.run(Stage::Minimal, &pattern, || {
+                let measured = tuning::measure(memory, &cast.model, &cast.voice, service.isa());
+                tuned = measured.map_err(|error| error.to_string());
+                tuned.clone().map(drop)
+            })?;
+            tuned
         };
-        let identity = self.library().model().identity();
-        let recalled = tuning.recall(identity);
-        if let Recalled::Known(measured) = recalled {
-            return Ok(Tuned { measured, recalled: true, was_stale: false });
-        }
-        let was_stale = recalled == Recalled::Stale;
-        if was_stale {
-            tracing::info!("this machine's speed was measured on another one; measuring again");
-        }
-        let measured = self.measure().await?;
-        if let Err(error) = tuning.remember(identity, measured) {
-            tracing::warn!(%error, "cannot remember this machine's speed; each start measures it");
-        }
-        Ok(Tuned { measured, recalled: false, was_stale })
-    }
-
-    async fn measure(&self) -> Result<Measured, String> {
-        // What the first run of a length takes, memory, is not speed.
-        self.warm_up(Stage::Minimal, tuning::SENTENCE, koe_audio::Format::Pcm, Purpose::Proof)
-            .await?;
-        let (took, seconds) = self
-            .speak_once(tuning::SENTENCE, koe_audio::Format::Pcm, Purpose::Proof, |_| ())
-            .await?;
-        let real_time_factor = took.whole.as_secs_f64() / seconds;
-        Ok(Measured { threads: None, real_time_factor })
+        self.runtime().spawn_blocking(tuning).await.map_err(|error| error.to_string())?
     }
 
     /// Stays warm from now on: ticks, and speaks some more in the background.
@@ -303,7 +297,6 @@ impl Service {
                     Ok(_) => break,
                     Err(error) => {
                         tracing::debug!(error, stage = stage.name(), "a warm-up ended early");
-                        self.priming().background().interrupted += 1;
                     }
                 }
             }
@@ -327,11 +320,16 @@ impl Service {
         for session in embers.kinds().into_iter().filter(|kind| kind != NATIVE) {
             let pattern = self.pattern("ə", &session);
             let warmed = self.priming().coordinator.run(Stage::DualSession, &pattern, || {
-                match embers.synthesize(&session, &Interrupt::default()) {
-                    Synthesis::Done => Ok(()),
+                let interrupt = Interrupt::default();
+                let on_listener = interrupt.clone();
+                self.priming().give_way(move || on_listener.ring());
+                match embers.synthesize(&session, &interrupt) {
+                    // At work for somebody, it is warm.
+                    Synthesis::Done | Synthesis::Busy => Ok(()),
                     other => Err(format!("{other:?}")),
                 }
             });
+            self.priming().background().stop = None;
             if let Err(error) = warmed {
                 tracing::debug!(error, session, "the accelerator could not be warmed");
             }
@@ -371,21 +369,10 @@ impl Service {
         let cast = self.library().cast(None, None).ok()?;
         let cancel = Cancel::new();
         let on_listener = cancel.clone();
-        self.priming().background().stop = Some(Box::new(move || on_listener.cancel()));
-        if *self.priming().quiet.borrow() > 0 {
-            return None;
-        }
-        let (tokens, _) = cast.model.tokens("ɹˈɛdi tə spˈik, ænd nˈɛvəɹ kˈOld.");
-        let style = cast.voice.style(tokens.len());
-        let request = Request { tokens: &tokens, style, speed: 1.0, seed: 0 };
-        let mut session = Session::with_isa(&cast.model, threads, self.isa());
-        // What the first run takes is memory.
-        session.synthesize(&request, &cancel).ok()?;
-        let begun = Instant::now();
-        session.synthesize(&request, &cancel).ok()?;
-        let took = begun.elapsed();
+        self.priming().give_way(move || on_listener.cancel());
+        let timed = tuning::time(&cast.model, &cast.voice, threads, self.isa(), &cancel);
         self.priming().background().stop = None;
-        Some(took)
+        timed.ok().map(|(took, _)| took)
     }
 
     /// One pattern, unless it ran already. How long the first sound of its run took.
@@ -404,18 +391,11 @@ impl Service {
             let spoken = service.priming().coordinator.run(stage, &pattern, || {
                 let listen = |stopper: Stopper| {
                     if purpose == Purpose::WarmUp {
-                        let on_listener = stopper.clone();
-                        service.priming().background().stop =
-                            Some(Box::new(move || on_listener.stop()));
-                        // A listener who came before that did not see it.
-                        if *service.priming().quiet.borrow() > 0 {
-                            stopper.stop();
-                        }
+                        service.priming().give_way(move || stopper.stop());
                     }
                 };
                 let speaking = service.speak_once(text, format, purpose, listen);
-                let (took, _) = service.runtime().block_on(speaking)?;
-                first = took.first_sound;
+                first = service.runtime().block_on(speaking)?;
                 Ok(())
             });
             service.priming().background().stop = None;
@@ -427,8 +407,7 @@ impl Service {
     /// Has a text spoken as a request would. How long its first sound took.
     pub async fn say(&self, text: &str) -> Result<Duration, String> {
         let _admission = self.admit().map_err(|busy| busy.to_string())?;
-        let spoken = self.speak_once(text, koe_audio::Format::Pcm, Purpose::Request, |_| ()).await;
-        spoken.map(|(took, _)| took.first_sound)
+        self.speak_once(text, koe_audio::Format::Pcm, Purpose::Request, |_| ()).await
     }
 
     /// What a keep-alive tick computes.
@@ -441,15 +420,15 @@ impl Service {
         }
     }
 
-    /// Speaks through the path that requests take. How long it took, and for how many seconds of
-    /// sound. `listen` is told what would stop it.
+    /// Speaks through the path that requests take. How long its first sound took. `listen` is told
+    /// what would stop it.
     async fn speak_once(
         &self,
         text: &str,
         format: koe_audio::Format,
         purpose: Purpose,
         listen: impl FnOnce(Stopper),
-    ) -> Result<(Took, f64), String> {
+    ) -> Result<Duration, String> {
         let cast = self.library().cast(None, None).map_err(|error| error.to_string())?;
         let settings =
             Settings { dialect: cast.dialect.unwrap_or_default(), ..Settings::default() };
@@ -473,28 +452,12 @@ impl Service {
         loop {
             match running.next().await {
                 Part::Bytes(_) => _ = first_sound.get_or_insert_with(|| arrived.elapsed()),
-                Part::Done(Ok(summary)) => {
-                    let first_sound = first_sound.ok_or_else(|| "no sound".to_owned())?;
-                    let took = Took { first_sound, whole: arrived.elapsed() };
-                    return Ok((took, koe_audio::seconds(summary.samples)));
-                }
+                Part::Done(Ok(_)) => return first_sound.ok_or_else(|| "no sound".to_owned()),
                 Part::Done(Err(failure)) => return Err(failure.to_string()),
                 _ => {}
             }
         }
     }
-}
-
-/// How long a synthesis took.
-#[derive(Clone, Copy, Debug)]
-struct Took {
-    first_sound: Duration,
-    whole: Duration,
-}
-
-/// How chunks are cut on a machine that is so fast; the default where that is not known.
-pub(super) fn ramp(tuned: Option<Tuned>) -> Ramp {
-    tuned.map_or_else(Ramp::default, |tuned| Ramp::for_speed(tuned.measured.real_time_factor))
 }
 
 /// What is kept warm.

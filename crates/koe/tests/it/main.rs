@@ -5,6 +5,7 @@
 #![cfg(unix)]
 
 mod sandbox;
+mod server;
 
 mod commands;
 mod configuration;

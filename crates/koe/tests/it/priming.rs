@@ -1,80 +1,28 @@
 //! Ready at once, never cold, and the same sound whatever is switched on: as those who run it see
 //! it. The built-in voice, real processes, real sockets.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
-
-/// How long to wait for what must happen soon; only a hung test takes it.
-const SOON: Duration = Duration::from_secs(120);
+use crate::server::{SOON, Server};
 
 const TEXT: &str = "The ship left the harbour before the sun was up. Nobody on the pier said a \
     word, and the gulls were quiet too. By noon the wind had turned.";
 
-/// A server in a home of its own; killed when it is dropped.
-struct Server {
-    child: Child,
-    address: String,
+/// A server with the built-in voice and these variables.
+fn serve(home: &Sandbox, variables: &[(&str, &str)]) -> Server {
+    let mut command = Server::command(home, &["--model", "builtin"]);
+    command.envs(variables.iter().copied());
+    Server::of(command)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(home: &Sandbox, variables: &[(&str, &str)]) -> Self {
-        let mut command = home.koe(&["serve", "--port", "0", "--model", "builtin"]);
-        command.envs(variables.iter().copied());
-        Self::started(command)
-    }
-
-    fn started(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended before it listened");
-            if let Some((_, address)) = line.split_once("listening on http://") {
-                break address.split('"').next().unwrap().to_owned();
-            }
-        };
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let server = Self { child, address };
-        server.until("ready", || server.get("/health").0 == 200);
-        server
-    }
-
-    fn get(&self, path: &str) -> (u16, Value) {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut answer = agent.get(format!("http://{}{path}", self.address)).call().unwrap();
-        let body = answer.body_mut().read_to_string().unwrap();
-        (answer.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null))
-    }
-
-    fn speak(&self) -> Vec<u8> {
-        let body = json!({"input": TEXT, "response_format": "wav", "stream": false});
-        let url = format!("http://{}/v1/audio/speech", self.address);
-        let mut answer =
-            ureq::post(url).content_type("application/json").send(body.to_string()).unwrap();
-        answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap()
-    }
-
-    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + SOON;
-        while !is_so() {
-            assert!(Instant::now() < deadline, "not in time: {what}");
-        }
-    }
+fn speak(server: &Server) -> Vec<u8> {
+    let body = json!({"input": TEXT, "response_format": "wav", "stream": false});
+    server.speak(body).ok().bytes
 }
 
 #[test]
@@ -83,7 +31,7 @@ fn every_mechanism_on_or_off_makes_the_same_bytes() {
     let plain = home.run(&["say", "--model", "builtin", TEXT, "-o", "say.wav"]);
     plain.ok();
     let said = home.read("say.wav");
-    let on = Server::start(
+    let on = serve(
         &home,
         &[
             ("KOKORO_KEEP_ALIVE_INTERVAL_SECONDS", "1"),
@@ -92,13 +40,13 @@ fn every_mechanism_on_or_off_makes_the_same_bytes() {
             ("KOKORO_LOCK_WEIGHTS", "true"),
         ],
     );
-    let first = on.speak();
-    on.until("a tick", || on.get("/optimization/keep-alive-status").1["ticks"] != 0);
-    assert_eq!(first, on.speak());
-    let memory = on.get("/optimization/memory-management").1;
+    let first = speak(&on);
+    on.eventually("a tick", || on.json("/optimization/keep-alive-status")["ticks"] != 0);
+    assert_eq!(first, speak(&on));
+    let memory = on.json("/optimization/memory-management");
     assert!(memory["cleanups"].as_u64().unwrap() > 0, "{memory}");
     drop(on);
-    let off = Server::start(
+    let off = serve(
         &home,
         &[
             ("KOKORO_KEEP_ALIVE_ENABLED", "false"),
@@ -107,10 +55,10 @@ fn every_mechanism_on_or_off_makes_the_same_bytes() {
             ("KOKORO_SOCKET", "off"),
         ],
     );
-    assert!(first == off.speak());
-    let keep_alive = off.get("/optimization/keep-alive-status").1;
+    assert!(first == speak(&off));
+    let keep_alive = off.json("/optimization/keep-alive-status");
     assert_eq!((&keep_alive["enabled"], &keep_alive["running"]), (&json!(false), &json!(false)));
-    let warmups = off.get("/optimization/warmup-stats").1;
+    let warmups = off.json("/optimization/warmup-stats");
     assert_eq!(warmups["extended_warming"]["enabled"], false);
     // The same samples as on the command line; the headers of a stream may differ.
     assert!(first[44..] == said[44..]);
@@ -119,9 +67,10 @@ fn every_mechanism_on_or_off_makes_the_same_bytes() {
 #[test]
 fn warm_ups_run_once_and_say_how_long_they_took() {
     let home = Sandbox::new();
-    let server = Server::start(&home, &[]);
-    let stats = || server.get("/optimization/warmup-stats").1;
-    server.until("background warming", || !stats()["extended_warming"]["duration_ms"].is_null());
+    let server = serve(&home, &[]);
+    let stats = || server.json("/optimization/warmup-stats");
+    server
+        .eventually("background warming", || !stats()["extended_warming"]["duration_ms"].is_null());
     let stats = stats();
     assert_eq!(stats["completed_stages"], json!(["cold_start", "minimal", "pipeline", "extended"]));
     for patterns in stats["stage_results"].as_object().unwrap().values() {
@@ -132,8 +81,8 @@ fn warm_ups_run_once_and_say_how_long_they_took() {
     }
     assert_eq!(stats["tuning"]["recalled"], false);
     drop(server);
-    let again = Server::start(&home, &[]);
-    let stats = again.get("/optimization/warmup-stats").1;
+    let again = serve(&home, &[]);
+    let stats = again.json("/optimization/warmup-stats");
     assert_eq!(stats["tuning"]["recalled"], true);
     assert!(!stats["completed_stages"].as_array().unwrap().contains(&json!("minimal")));
 }
@@ -146,21 +95,18 @@ fn fifty_who_race_for_a_model_open_it_once() {
         home.write(&format!("model/{name}"), std::fs::read(assets.join(name)).unwrap());
     }
     let folder = home.path("model");
-    let mut command = home.koe(&["serve", "--port", "0", "--max-requests", "64", "--model"]);
+    let mut command = Server::command(&home, &["--max-requests", "64", "--model"]);
     command.arg(&folder);
-    let server = Server::started(command);
+    let server = Server::of(command);
     std::thread::scope(|scope| {
         for i in 0..50 {
             let model = if i % 2 == 0 { "builtin" } else { "kokoro" };
             let body = json!({"model": model, "input": "Hi.", "response_format": "pcm"});
-            let url = format!("http://{}/v1/audio/speech", server.address);
-            scope.spawn(move || {
-                let sent = ureq::post(url).content_type("application/json").send(body.to_string());
-                assert!(!sent.unwrap().body_mut().read_to_vec().unwrap().is_empty());
-            });
+            let server = &server;
+            scope.spawn(move || assert!(!server.speak(body).ok().bytes.is_empty()));
         }
     });
-    let models = server.get("/optimization/cache-performance").1["models"].clone();
+    let models = server.json("/optimization/cache-performance")["models"].clone();
     let loads: Vec<_> = models.as_array().unwrap().iter().map(|model| &model["loads"]).collect();
     assert_eq!(loads, [&json!(1), &json!(1)], "{models}");
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", server.child.id()));
@@ -173,13 +119,13 @@ fn fifty_who_race_for_a_model_open_it_once() {
 #[test]
 fn readings_are_readings() {
     let home = Sandbox::new();
-    let server = Server::start(&home, &[("KOKORO_MEMORY_THRESHOLD_MB", "777")]);
-    server.speak();
-    server.speak();
+    let server = serve(&home, &[("KOKORO_MEMORY_THRESHOLD_MB", "777")]);
+    speak(&server);
+    speak(&server);
     // A look follows the end of each request.
-    let looks = || server.get("/optimization/memory-management").1["checks"].as_u64().unwrap();
-    server.until("two looks", || looks() >= 2);
-    let summary = server.get("/optimization/summary").1;
+    let looks = || server.json("/optimization/memory-management")["checks"].as_u64().unwrap();
+    server.eventually("two looks", || looks() >= 2);
+    let summary = server.json("/optimization/summary");
     assert!(summary["ready_after_ms"].as_f64().unwrap() > 0.0);
     let memory = &summary["memory"];
     assert_eq!(memory["cleanup_threshold_mb"], 777.0);
@@ -191,13 +137,12 @@ fn readings_are_readings() {
         (&json!("builtin"), &json!(1))
     );
     assert_eq!(summary["keep_alive"]["interval_seconds"], 300.0);
-    let metrics = ureq::get(format!("http://{}/metrics", server.address)).call().unwrap();
-    let metrics = metrics.into_body().read_to_string().unwrap();
+    let metrics = server.get("/metrics").1;
     for name in ["koe_memory_checks_total", "koe_warmup_runs_total", "koe_primed_age_seconds"] {
         assert!(metrics.contains(&format!("\n{name} ")), "{name} is not in\n{metrics}");
     }
     assert_eq!(metrics.matches("# EOF").count(), 1);
-    let status = server.get("/status").1;
+    let status = server.json("/status");
     assert!(status["hardware"]["threads"].as_u64().unwrap() > 0);
     assert!(status["startup"]["model_open_after_ms"].as_f64().unwrap() > 0.0);
 }
@@ -217,8 +162,8 @@ fn a_command_served_through_the_local_socket_writes_the_same_file() {
         say("a.mp3", &["--timings", "a.json"]),
         say("a.wav", &["-v", "af_slt(2)+am_rms", "-s", "1.3"]),
     );
-    let server = Server::start(&home, &[]);
-    let computed = || server.get("/status").1["requests"]["local_chunks"].as_u64().unwrap();
+    let server = serve(&home, &[]);
+    let computed = || server.json("/status")["requests"]["local_chunks"].as_u64().unwrap();
     assert_eq!(computed(), 0);
     assert!(say("b.mp3", &["--timings", "b.json"]) == alone);
     let of_the_first = computed();
@@ -246,10 +191,7 @@ fn a_daemon_serves_commands_and_stops_when_told_or_idle() {
     let socket = home.path(".cache/koe/koe.sock");
     assert!(UnixStream::connect(&socket).is_ok());
     home.run(&["daemon", "--stop"]).ok();
-    let deadline = Instant::now() + SOON;
-    while UnixStream::connect(&socket).is_ok() {
-        assert!(Instant::now() < deadline, "it did not stop");
-    }
+    assert!(UnixStream::connect(&socket).is_err(), "to stop it is to wait for its end");
     let idle = home
         .koe(&["daemon", "--foreground"])
         .env("KOKORO_MODEL", "builtin")
@@ -263,7 +205,7 @@ fn a_daemon_serves_commands_and_stops_when_told_or_idle() {
 #[test]
 fn garbage_on_the_local_socket_harms_nobody() {
     let home = Sandbox::new();
-    let server = Server::start(&home, &[]);
+    let server = serve(&home, &[]);
     let socket = home.path(".cache/koe/koe.sock");
     for garbage in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[4, 0, 0, 0, b'n', b'u', b'l', b'l']]
@@ -289,7 +231,7 @@ fn systemd_is_told_and_its_watchdog_is_fed() {
     let systemd = UnixDatagram::bind(&path).unwrap();
     systemd.set_read_timeout(Some(SOON)).unwrap();
     let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
-    let server = Server::start(&home, &variables);
+    let server = serve(&home, &variables);
     let hear = || {
         let mut message = [0; 1024];
         let n_bytes = systemd.recv(&mut message).unwrap();
@@ -308,14 +250,14 @@ fn systemd_is_told_and_its_watchdog_is_fed() {
 #[test]
 fn a_memory_of_another_machine_is_noticed_and_not_used() {
     let home = Sandbox::new();
-    drop(Server::start(&home, &[]));
+    drop(serve(&home, &[]));
     let path = ".cache/koe/tuning.json";
     let mut memory: Value = serde_json::from_slice(&home.read(path)).unwrap();
     memory["entries"][0]["machine"]["processor"] = json!("Another One 9000");
     memory["entries"][0]["measured"]["real_time_factor"] = json!(0.001);
     home.write(path, memory.to_string());
-    let server = Server::start(&home, &[]);
-    let tuning = server.get("/optimization/warmup-stats").1["tuning"].clone();
+    let server = serve(&home, &[]);
+    let tuning = server.json("/optimization/warmup-stats")["tuning"].clone();
     assert_eq!((&tuning["recalled"], &tuning["was_stale"]), (&json!(false), &json!(true)));
     assert!(tuning["real_time_factor"].as_f64().unwrap() > 0.001);
 }
