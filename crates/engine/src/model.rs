@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::checkpoint::{Checkpoint, open_regular};
 use crate::native::Network;
-use crate::pack::{Fingerprint, Key, Opened, Pack};
+use crate::pack::{Fingerprint, Key, Opened, Pack, PackWriter};
 use crate::weights::{Loader, layout};
 use crate::{Config, Error, Isa, Precision, Voice};
 
@@ -61,11 +61,11 @@ impl Model {
     pub fn builtin_in(precision: Precision) -> Result<Self, Error> {
         let config = Config::parse(builtin::CONFIG)?;
         let source = Checkpoint::from_static(builtin::WEIGHTS)?;
-        let pack = Pack::in_memory(|sink| {
+        let identity = Self::identify_builtin(precision);
+        let pack = Pack::in_memory(&identity, &|sink| {
             Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
         })?;
         let opened = Opened { pack: Arc::new(pack), warnings: Vec::new(), built: true };
-        let identity = Self::identify_builtin(precision);
         Self::from_pack(config, precision, identity, opened, Voices::BuiltIn)
     }
 
@@ -77,8 +77,10 @@ impl Model {
     /// A Kokoro checkpoint: a folder with `config.json`, the weights (`kokoro-v1_0.pth` or
     /// safetensors) and the voices (`voices/*.pt`, `voices/*.bin` or `voices-v1.0.bin`).
     ///
-    /// The first time, the weights are packed into a file in `cache`, which takes a second or
-    /// two; if that folder cannot be written, [`Model::warnings`] says so and memory is used.
+    /// The first time, the weights are packed, which takes the better part of a second, and are
+    /// kept in a file in `cache`, which goes on in the background; dropping the last handle waits
+    /// for it. If that folder cannot be written, [`Model::warnings`] or [`Model::kept`] says so and
+    /// memory is used.
     /// In the best precision of this CPU.
     pub fn open(folder: &Path, cache: &Path) -> Result<Self, Error> {
         Self::open_in(Precision::best(Isa::detect()), folder, cache)
@@ -88,9 +90,11 @@ impl Model {
     pub fn open_in(precision: Precision, folder: &Path, cache: &Path) -> Result<Self, Error> {
         let (key, json, weights) = Self::key(precision, folder, cache)?;
         let config = Config::parse(&json)?;
-        let opened = Pack::open_or_build(cache, &key, |sink| {
-            let source = Checkpoint::open(&weights)?;
-            Network::load(&mut Loader::making(&source, sink, precision), &config).map(drop)
+        let opened = Pack::open_or_build(cache, &key, || {
+            let (source, config) = (Checkpoint::open(&weights)?, &config);
+            Ok(move |sink: PackWriter<'_>| {
+                Network::load(&mut Loader::making(&source, sink, precision), config).map(drop)
+            })
         })?;
         let identity = key.file_name();
         Self::from_pack(config, precision, identity, opened, Voices::in_folder(folder)?)
@@ -141,6 +145,12 @@ impl Model {
         &self.0.warnings
     }
 
+    /// Waits until weights that were packed now are in their file. An error, as a sentence for the
+    /// user, if they cannot be: they stay in memory.
+    pub fn kept(&self) -> Result<(), &str> {
+        self.0.pack.kept()
+    }
+
     /// Whether the weights were packed now, rather than found packed.
     pub fn was_packed_now(&self) -> bool {
         self.0.built
@@ -169,8 +179,8 @@ impl Model {
         self.0.pack.bring_back(stop);
     }
 
-    /// Has the system keep mapped weights in memory for as long as the model lives, which it may
-    /// refuse (`ulimit -l`).
+    /// Has the system keep the weights in memory for as long as the model lives, which it may
+    /// refuse (`ulimit -l`). Waits as [`Model::kept`] does.
     pub fn lock_in_memory(&self) -> std::io::Result<()> {
         self.0.pack.lock()
     }

@@ -38,7 +38,7 @@ pub(crate) struct Loader<'a> {
 /// Where the walk is.
 enum Source<'a> {
     /// Making a pack from the published tensors. The handles of sections are empty as yet.
-    Making(&'a Checkpoint, &'a mut PackWriter),
+    Making(&'a Checkpoint, PackWriter<'a>),
     /// Finding the sections of a pack.
     Finding(&'a Arc<Pack>),
 }
@@ -53,7 +53,7 @@ impl<'a> Loader<'a> {
     /// Makes a pack.
     pub(crate) fn making(
         source: &'a Checkpoint,
-        sink: &'a mut PackWriter,
+        sink: PackWriter<'a>,
         precision: Precision,
     ) -> Self {
         Self { source: Source::Making(source, sink), precision, n_styles: 0 }
@@ -92,9 +92,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Section<T>, Error> {
         match &mut self.source {
             Source::Making(source, sink) => {
-                let numbers = make(source)?;
-                assert_eq!(numbers.len(), len, "section {name}");
-                sink.numbers(name, &numbers)?;
+                sink.numbers(name, len, || make(source))?;
                 Ok(Section::default())
             }
             Source::Finding(pack) => {

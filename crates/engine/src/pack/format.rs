@@ -12,7 +12,7 @@
 //! one of another version. The checksums are XXH3: they find damage, not malice.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use twox_hash::XxHash3_64;
 
@@ -32,7 +32,6 @@ const MAX_THREADS: usize = 8;
 /// What the numbers of a section are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
-    Bytes = 0,
     F32 = 1,
     U16 = 2,
 }
@@ -40,7 +39,6 @@ pub(crate) enum Kind {
 impl Kind {
     fn n_bytes(self) -> usize {
         match self {
-            Self::Bytes => 1,
             Self::F32 => 4,
             Self::U16 => 2,
         }
@@ -87,7 +85,6 @@ impl Table {
         for _ in 0..take_u64(rest)? {
             let name = take_text(rest)?;
             let kind = match rest.split_off_first()? {
-                0 => Kind::Bytes,
                 1 => Kind::F32,
                 2 => Kind::U16,
                 _ => return None,
@@ -147,11 +144,7 @@ pub(super) fn check(file: &[u8], key: &str) -> Result<Vec<Entry>, Unusable> {
         return Err(Unusable::Stale(format!("it was made for {}", table.key)));
     }
     check_entries(&table.entries, table_start).map_err(|what| damaged(&what))?;
-    let chunks: Vec<&[u8]> = file[HEADER_BYTES..table_start].chunks(CHUNK_BYTES).collect();
-    if chunks.len() != table.chunk_hashes.len() {
-        return Err(damaged("its table is damaged"));
-    }
-    if !hashes_match(&chunks, &table.chunk_hashes) {
+    if hashes(&file[HEADER_BYTES..table_start]) != table.chunk_hashes {
         return Err(damaged("its checksums do not fit"));
     }
     Ok(table.entries)
@@ -178,34 +171,32 @@ fn check_entries(entries: &[Entry], table_start: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Hashes all chunks, on a few threads, until one does not match.
-fn hashes_match(chunks: &[&[u8]], hashes: &[u64]) -> bool {
+/// The checksum of every chunk, found on a few threads.
+pub(super) fn hashes(bytes: &[u8]) -> Vec<u64> {
+    let chunks: Vec<&[u8]> = bytes.chunks(CHUNK_BYTES).collect();
+    let hashes: Vec<AtomicU64> = chunks.iter().map(|_| AtomicU64::new(0)).collect();
     let next = AtomicUsize::new(0);
-    let sound = AtomicBool::new(true);
     let work = || {
-        while sound.load(Ordering::Relaxed) {
+        loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((chunk, &hash)) = chunks.get(at).zip(hashes.get(at)) else { return };
-            if XxHash3_64::oneshot(chunk) != hash {
-                sound.store(false, Ordering::Relaxed);
-            }
+            let Some((chunk, hash)) = chunks.get(at).zip(hashes.get(at)) else { return };
+            hash.store(XxHash3_64::oneshot(chunk), Ordering::Relaxed);
         }
     };
-    let n_threads = threads_for(chunks.len());
     std::thread::scope(|scope| {
-        for _ in 1..n_threads {
+        for _ in 1..threads_for(chunks.len()) {
             // Where no thread can be had, this one does all the work.
             let _ = std::thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
     });
-    sound.into_inner()
+    hashes.into_iter().map(AtomicU64::into_inner).collect()
 }
 
-/// How many threads to hash `n_chunks` with; a thread is worth some 4 chunks.
-pub(super) fn threads_for(n_chunks: usize) -> usize {
+/// How many threads to work on so many chunks, or sections, with; a thread is worth some 4.
+pub(super) fn threads_for(n_pieces: usize) -> usize {
     let n_cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    n_cpus.min(MAX_THREADS).min(n_chunks.div_ceil(4)).max(1)
+    n_cpus.min(MAX_THREADS).min(n_pieces.div_ceil(4)).max(1)
 }
 
 fn put_text(bytes: &mut Vec<u8>, text: &str) {

@@ -3,7 +3,8 @@
 //! A [checkpoint](crate::checkpoint) is turned into a pack once (weight norm folded, layouts
 //! changed) and the pack is kept in the cache folder; later starts map it and copy nothing. A
 //! pack is a set of named sections of f32, 16 bit words or bytes, each at a multiple of 64 bytes.
-//! Where there is no place for a file, the same sections live in memory.
+//! A new pack is made in memory and used from there while a thread writes its file, which then
+//! takes the place of that memory; where there is no place for a file, it stays.
 //!
 //! **Trust.** A pack is used only if its header, its table and the checksums of all its sections
 //! are sound and its [`Key`] is the one asked for; any other is built again. It is written under a
@@ -18,6 +19,7 @@
 
 mod fingerprint;
 mod format;
+mod keeper;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,15 +29,15 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::marker::PhantomData;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::buffer::Buffer;
 use crate::mapping::Mapping;
 pub(crate) use fingerprint::Fingerprint;
 use format::{Entry, Kind};
+use keeper::Keeper;
 pub(crate) use writer::PackWriter;
 
 /// To be raised when what is packed changes for all layouts, so that old packs become stale.
@@ -106,35 +108,35 @@ pub(crate) struct Opened {
 
 /// Read-only named sections.
 pub(crate) struct Pack {
-    store: Store,
+    /// The whole file, or what will be in it.
+    mapping: Arc<Mapping>,
     entries: Vec<Entry>,
     /// Indices of `entries` by name.
     names: HashMap<String, usize>,
-}
-
-enum Store {
-    Mapped(Mapping),
-    /// One buffer for each entry.
-    Memory(Vec<Buffer>),
+    /// Writes the file while the pack is used already.
+    keeper: Option<Keeper>,
 }
 
 impl Pack {
-    fn new(store: Store, entries: Vec<Entry>) -> Self {
+    fn new(mapping: Mapping, entries: Vec<Entry>) -> Self {
         let names =
             entries.iter().enumerate().map(|(at, entry)| (entry.name.clone(), at)).collect();
-        Self { store, entries, names }
+        Self { mapping: Arc::new(mapping), entries, names, keeper: None }
     }
 
     /// Maps the pack of this key in the cache folder, building it if there is no usable one.
     ///
-    /// `build` gives the sections; it may be called a second time if the disk fills up during the
-    /// first. Its own errors are returned. Trouble with the cache (full, read-only) is none: the
-    /// pack is then made in memory and a warning says so.
-    pub(crate) fn open_or_build(
+    /// `prepare` gives the walk over the sections. A pack that was built can be used at once, and
+    /// is written to the folder meanwhile; see [`Pack::kept`]. Trouble with the cache (full,
+    /// read-only) is no error: the pack then stays in memory and a warning says so.
+    pub(crate) fn open_or_build<W>(
         cache: &Path,
         key: &Key,
-        mut build: impl FnMut(&mut PackWriter) -> Result<(), Error>,
-    ) -> Result<Opened, Error> {
+        prepare: impl FnOnce() -> Result<W, Error>,
+    ) -> Result<Opened, Error>
+    where
+        W: Fn(PackWriter<'_>) -> Result<(), Error> + Sync,
+    {
         let path = cache.join(key.file_name());
         let found = |pack, warnings| Opened { pack: Arc::new(pack), warnings, built: false };
         let unusable = match Self::open(&path, key) {
@@ -145,37 +147,28 @@ impl Pack {
         if let Unusable::Corrupt(_) | Unusable::Unreadable(_) = unusable {
             warnings.push(format!("{}: {unusable}; packing the weights again", path.display()));
         }
-        let refused = match lock(cache, key) {
-            Ok(_lock) => {
-                // Another process may have built it while this one waited.
-                if let Ok(pack) = Self::open(&path, key) {
-                    return Ok(found(pack, warnings));
-                }
-                match Self::build_file(&path, key, &mut build)? {
-                    Ok(pack) => {
-                        return Ok(Opened { pack: Arc::new(pack), warnings, built: true });
-                    }
-                    Err(refused) => refused,
-                }
+        let lock = lock(cache, key);
+        if lock.is_ok() {
+            // Another process may have built it while this one waited.
+            if let Ok(pack) = Self::open(&path, key) {
+                return Ok(found(pack, warnings));
             }
-            Err(refused) => refused.to_string(),
-        };
-        warnings.push(format!(
-            "cannot keep the packed weights in {}: {refused}; they take memory now, and time at \
-             every start",
-            cache.display()
-        ));
-        let pack = Self::in_memory(build)?;
+        }
+        let mut pack = Self::in_memory(&key.text(), &prepare()?)?;
+        match lock {
+            Ok(lock) => pack.keeper = Some(Keeper::start(&pack.mapping, path, key.clone(), lock)),
+            Err(refused) => warnings.push(keeper::not_kept(cache, &refused)),
+        }
         Ok(Opened { pack: Arc::new(pack), warnings, built: true })
     }
 
     /// Builds a pack that lives in memory alone.
-    pub(crate) fn in_memory(
-        build: impl FnOnce(&mut PackWriter) -> Result<(), Error>,
-    ) -> Result<Self, Error> {
-        let mut writer = PackWriter::memory();
-        build(&mut writer)?;
-        Ok(writer.into_memory().expect("a writer to memory"))
+    pub(crate) fn in_memory<W>(key: &str, walk: &W) -> Result<Self, Error>
+    where
+        W: Fn(PackWriter<'_>) -> Result<(), Error> + Sync,
+    {
+        let (mapping, entries) = writer::build(key, walk)?;
+        Ok(Self::new(mapping, entries))
     }
 
     /// Maps and checks the pack of this key.
@@ -194,30 +187,13 @@ impl Pack {
         }
         let mapping = Mapping::new(&file)?;
         let entries = format::check(&mapping, &key.text())?;
-        Ok(Self::new(Store::Mapped(mapping), entries))
+        Ok(Self::new(mapping, entries))
     }
 
-    /// The outer error is the builder's, the inner one tells what the disk refused.
-    fn build_file(
-        path: &Path,
-        key: &Key,
-        build: &mut impl FnMut(&mut PackWriter) -> Result<(), Error>,
-    ) -> Result<Result<Self, String>, Error> {
-        remove_left_overs(path);
-        let mut writer = match PackWriter::file(&temporary(path)) {
-            Ok(writer) => writer,
-            Err(error) => return Ok(Err(told(&error))),
-        };
-        match build(&mut writer).and_then(|()| writer.publish(&key.text(), path)) {
-            Ok(()) => {
-                if let Some(cache) = path.parent() {
-                    remove_packs(cache, |name| key.replaces(name));
-                }
-                Ok(Self::open(path, key).map_err(|unusable| unusable.to_string()))
-            }
-            Err(error) if writer.disk_refused() => Ok(Err(told(&error))),
-            Err(error) => Err(error),
-        }
+    /// Waits until a pack that was built now is in its file, or cannot be: then why, as a sentence
+    /// for the user.
+    pub(crate) fn kept(&self) -> Result<(), &str> {
+        self.keeper.as_ref().map_or(Ok(()), Keeper::wait)
     }
 
     /// A section as a handle that keeps the pack alive.
@@ -238,12 +214,6 @@ impl Pack {
         Ok(bytemuck::cast_slice(self.at(self.find(name, Kind::U16)?)))
     }
 
-    /// A section of bytes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what is not numbers"))]
-    pub(crate) fn bytes(&self, name: &str) -> Result<&[u8], Error> {
-        Ok(self.at(self.find(name, Kind::Bytes)?))
-    }
-
     fn find(&self, name: &str, kind: Kind) -> Result<usize, Error> {
         let index = self.names.get(name).copied().filter(|&at| self.entries[at].kind == kind);
         index.ok_or_else(|| Error::Malformed {
@@ -253,14 +223,7 @@ impl Pack {
     }
 
     fn at(&self, index: usize) -> &[u8] {
-        let Range { start, end } = self.entries[index].range;
-        match &self.store {
-            Store::Mapped(mapping) => &mapping[start..end],
-            Store::Memory(buffers) => {
-                let n_bytes = end - start;
-                &bytemuck::cast_slice(buffers[index].get(n_bytes.div_ceil(4)))[..n_bytes]
-            }
-        }
+        &self.mapping[self.entries[index].range.clone()]
     }
 
     /// Bytes of all sections, whether mapped or in memory.
@@ -270,46 +233,37 @@ impl Pack {
 
     /// Whether this is a file mapped, whose pages the system may drop and bring back.
     pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.store, Store::Mapped(_))
+        self.mapping.is_of_file()
     }
 
     /// How many bytes of the mapped file are in memory and how many there are, if the system tells.
     pub(crate) fn residency(&self) -> Option<(usize, usize)> {
-        match &self.store {
-            Store::Mapped(mapping) => Some((mapping.resident_bytes()?, mapping.len())),
-            Store::Memory(_) => None,
-        }
+        let mapping = self.mapping.is_of_file().then_some(&self.mapping)?;
+        Some((mapping.resident_bytes()?, mapping.len()))
     }
 
     /// Takes mapped weights out of this process until they are used again, which for all of them
     /// takes some milliseconds.
     pub(crate) fn let_go(&self) {
-        if let Store::Mapped(mapping) = &self.store {
-            mapping.let_go();
-        }
+        self.mapping.let_go();
     }
 
     /// Has the system drop the pages of mapped weights. Whether it could.
     pub(crate) fn page_out(&self) -> bool {
-        match &self.store {
-            Store::Mapped(mapping) => mapping.page_out(),
-            Store::Memory(_) => false,
-        }
+        self.is_mapped() && self.mapping.page_out()
     }
 
     /// Has the system read back what left memory, until `stop` says so.
     pub(crate) fn bring_back(&self, stop: &dyn Fn() -> bool) {
-        if let Store::Mapped(mapping) = &self.store {
-            mapping.bring_back(stop);
-        }
+        self.mapping.bring_back(stop);
     }
 
-    /// Has the system keep mapped weights in memory.
+    /// Has the system keep the weights in memory. Waits for weights that are being written to
+    /// their file, which will take their place.
     pub(crate) fn lock(&self) -> io::Result<()> {
-        match &self.store {
-            Store::Mapped(mapping) => mapping.lock(),
-            Store::Memory(_) => Err(io::Error::other("the weights are not mapped from a file")),
-        }
+        // Weights that stay in memory are locked there.
+        let _ = self.kept();
+        self.mapping.lock()
     }
 }
 
@@ -391,32 +345,5 @@ fn remove_packs(cache: &Path, is_outdated: impl Fn(&str) -> bool) {
             let _ = std::fs::remove_file(entry.path());
             let _ = std::fs::remove_file(entry.path().with_extension("lock"));
         }
-    }
-}
-
-/// Different for every process, should the file system have no locks.
-fn temporary(path: &Path) -> std::path::PathBuf {
-    path.with_extension(format!("tmp.{}", std::process::id()))
-}
-
-/// Removes what processes left that died while they built this pack; called under its lock.
-fn remove_left_overs(path: &Path) {
-    let Some((folder, name)) = path.parent().zip(path.file_stem().and_then(|name| name.to_str()))
-    else {
-        return;
-    };
-    let prefix = format!("{name}.tmp.");
-    for entry in folder.read_dir().into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// The error with what the system said.
-fn told(error: &Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }

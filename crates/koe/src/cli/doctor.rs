@@ -182,6 +182,7 @@ fn model(
         Err(error) => return broken(error),
     };
     let sound = koe_audio::seconds(n_samples as u64);
+    let (warnings, kept) = (model.warnings(), model.kept());
     let (bytes, mapped) = model.packed_bytes();
     let mut check = Check::ok(
         name,
@@ -195,8 +196,9 @@ fn model(
             if mapped { "mapped" } else { "in memory" },
         ),
     );
-    if !model.warnings().is_empty() {
-        check = check.not(State::Missing, model.warnings().join("; "));
+    let warnings: Vec<_> = warnings.iter().map(String::as_str).chain(kept.err()).collect();
+    if !warnings.is_empty() {
+        check = check.not(State::Missing, warnings.join("; "));
     }
     check
 }

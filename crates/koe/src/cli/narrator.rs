@@ -16,6 +16,8 @@ pub(super) struct Narrator {
     pub(super) voicing: Voicing,
     /// How texts are cut for it.
     pub(super) ramp: Ramp,
+    /// Its model, if that is here.
+    pub(super) model: Option<Model>,
 }
 
 impl Narrator {
@@ -66,7 +68,7 @@ impl Narrator {
         let memory = tuning::memory(config, isa);
         let tuned = tuning::recall(memory.as_ref(), &identity);
         let ramp = tuned.map_or(ramp, |tuned| tuned.ramp());
-        Some(Self { speaker: Box::new(remote), voicing, ramp })
+        Some(Self { speaker: Box::new(remote), voicing, ramp, model: None })
     }
 
     fn here(choice: &Choice, config: &Config, threads: usize, isa: Isa) -> Result<Self, Failure> {
@@ -82,8 +84,9 @@ impl Narrator {
             None => tuning::measure(memory.as_ref(), &opened.model, &opened.voice, isa)
                 .map_err(choice::Error::from)?,
         };
-        let session = Session::with_isa(&opened.model, threads, isa);
+        let model = opened.model;
+        let session = Session::with_isa(&model, threads, isa);
         let speaker = Box::new(Native::new(session, opened.voice, opened.gain));
-        Ok(Self { speaker, voicing, ramp: tuned.ramp() })
+        Ok(Self { speaker, voicing, ramp: tuned.ramp(), model: Some(model) })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use koe_audio::Format;
-use koe_engine::Isa;
+use koe_engine::{Isa, Model};
 use koe_text::{Dialect, Note, NoteKind};
 
 use super::interrupt::Interrupt;
@@ -121,6 +121,12 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         {
             tell_summary(path, &summary, begun);
         }
+    }
+    // The sound is there; weights that were packed for it may still be on their way to the disk.
+    if let Some(Err(warning)) = narrator.model.as_ref().map(Model::kept)
+        && !args.quiet
+    {
+        super::tell(format_args!("koe: {warning}"));
     }
     Ok(())
 }

@@ -142,13 +142,13 @@ async fn serve(
         std::future::pending::<Result<(), Failure>>().await
     };
     let drain_now = move || -> server::Quiet {
-        systemd::tell_stopping();
+        let told = systemd::tell_stopping();
         match to_drain.get().cloned() {
-            None => Box::pin(async {}),
+            None => Box::pin(told),
             Some(Running { service, websockets }) => {
                 service.drain();
                 websockets.close();
-                Box::pin(async move { _ = tokio::join!(service.idle(), websockets.wait()) })
+                Box::pin(async move { _ = tokio::join!(told, service.idle(), websockets.wait()) })
             }
         }
     };
@@ -180,11 +180,18 @@ pub(super) async fn open(config: Config) -> Result<Service, Failure> {
 }
 
 fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
+    koe_priming::heap::keep_little();
     let voice = config.voice.as_deref().map(Mix::parse).transpose().map_err(Failure::usage)?;
     let library = Library::open(config, config.model.clone(), voice)?;
     for warning in library.model().warnings() {
         tracing::warn!("{warning}");
     }
+    let model = library.model().clone();
+    runtime.spawn_blocking(move || {
+        if let Err(warning) = model.kept() {
+            tracing::warn!("{warning}");
+        }
+    });
     if let Some(notice) = library.notice() {
         tracing::warn!("{notice}");
     }

@@ -28,7 +28,7 @@ pub(super) fn tell_ready(_service: &Service) {}
 
 /// There is no systemd here.
 #[cfg(not(unix))]
-pub(super) fn tell_stopping() {}
+pub(super) async fn tell_stopping() {}
 
 /// `READY=1`, a status line, and from now on a sign of life for as long as nothing hangs.
 #[cfg(unix)]
@@ -61,11 +61,13 @@ pub(super) fn tell_ready(service: &Service) {
     });
 }
 
-/// `STOPPING=1`.
+/// `STOPPING=1`, at once. What comes back ends when that is told, or could not be.
 #[cfg(unix)]
-pub(super) fn tell_stopping() {
+pub(super) fn tell_stopping() -> impl Future<Output = ()> {
     let states = [NotifyState::Stopping, NotifyState::Status("finishing what runs")];
-    drop(tokio::task::spawn_blocking(move || tell(&states)));
+    let telling = tokio::task::spawn_blocking(move || tell(&states));
+    // A systemd that does not read must not hold up the end.
+    async { _ = tokio::time::timeout(Duration::from_secs(1), telling).await }
 }
 
 #[cfg(unix)]

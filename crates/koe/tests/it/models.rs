@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sandbox::{Ended, Sandbox};
+use crate::sandbox::{Ended, Sandbox, Wav};
 
 /// Writes a model into a folder of the sandbox, with these voices.
 pub(crate) fn model(sandbox: &Sandbox, folder: &str, voices: &[(&str, &str)]) -> PathBuf {
@@ -135,4 +135,32 @@ fn pulling_is_refused_where_it_cannot_work() {
     let models = sandbox.run(&["models"]).ok().stdout();
     assert!(models.contains("* builtin") && models.contains("not installed"), "{models}");
     sandbox.run(&["models", "--export", "a.tar"]).fails(3, "koe pull");
+}
+
+#[test]
+fn a_command_leaves_its_pack_behind_and_a_full_disk_costs_only_that() {
+    let sandbox = Sandbox::new();
+    let folder = model(&sandbox, "m", &[("af_slt", "my_voice")]);
+    let words = ["say", "--model", folder.to_str().unwrap(), "-o", "a.wav", "Hi."];
+    let packs = || {
+        let cache = sandbox.path(".cache/koe").read_dir().unwrap();
+        let names = cache.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".pack") || name.contains(".tmp")).count()
+    };
+
+    // Files may have 4 MB, or 2 where blocks are smaller: a sentence fits, packed weights do not.
+    let koe = sandbox.koe(&words);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\""]);
+    shell.arg(koe.get_program()).args(koe.get_args()).env_clear();
+    shell.envs(koe.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(sandbox.path(""));
+    let ended = Ended(shell.output().unwrap()).ok();
+    assert!(ended.stderr().contains("cannot keep the packed weights"), "{}", ended.stderr());
+    assert!(Wav::parse(&sandbox.read("a.wav")).seconds() > 0.2);
+    assert_eq!(packs(), 0);
+
+    let ended = sandbox.run(&words).ok();
+    assert!(!ended.stderr().contains("packed weights"), "{}", ended.stderr());
+    assert_eq!(packs(), 1);
 }

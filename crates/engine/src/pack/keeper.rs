@@ -1,0 +1,134 @@
+//! Keeps a new pack in a file, in the background, while it is used from memory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Key, remove_packs};
+use crate::mapping::Mapping;
+
+/// A file that is being written. Whoever drops this waits for it, so that a command that speaks one
+/// sentence leaves its pack behind too.
+pub(super) struct Keeper {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    outcome: Arc<OnceLock<Result<(), String>>>,
+}
+
+impl Keeper {
+    /// Begins. `lock` is held until the file has its name or cannot have it.
+    pub(super) fn start(mapping: &Arc<Mapping>, path: PathBuf, key: Key, lock: File) -> Self {
+        let outcome = Arc::new(OnceLock::new());
+        let keep = {
+            let (mapping, outcome) = (Arc::clone(mapping), Arc::clone(&outcome));
+            move || {
+                let kept = keep(&mapping, &path, &key);
+                drop(lock);
+                let cache = path.parent().unwrap_or(&path);
+                let _ = outcome.set(kept.map_err(|refused| not_kept(cache, &refused)));
+            }
+        };
+        let thread = std::thread::Builder::new().name("koe-pack".to_owned()).spawn(keep);
+        if let Err(error) = &thread {
+            let _ = outcome.set(Err(format!("the packed weights are not kept: {error}")));
+        }
+        Self { thread: Mutex::new(thread.ok()), outcome }
+    }
+
+    /// Waits until the file has its name; otherwise why it has not.
+    pub(super) fn wait(&self) -> Result<(), &str> {
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+        match self.outcome.get() {
+            Some(outcome) => outcome.as_ref().copied().map_err(String::as_str),
+            None => Err("the packed weights are not kept: the thread that writes them died"),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.wait();
+    }
+}
+
+/// What the user is told when there is no file.
+pub(super) fn not_kept(cache: &Path, refused: &io::Error) -> String {
+    format!(
+        "cannot keep the packed weights in {}: {refused}; they take memory now, and time at every \
+         start",
+        cache.display()
+    )
+}
+
+/// Writes the file under another name, has the system take it to the disk, gives it its name and
+/// puts it in the place of memory.
+fn keep(mapping: &Mapping, path: &Path, key: &Key) -> io::Result<()> {
+    remove_left_overs(path);
+    let mut written = Unnamed::create(temporary(path))?;
+    written.file.write_all(mapping)?;
+    // A full disk may be noticed only here; and a name must never stand for less than a pack.
+    written.file.sync_all()?;
+    let file = written.rename(path)?;
+    if let Some(cache) = path.parent() {
+        remove_packs(cache, |name| key.replaces(name));
+    }
+    // The file is there for the next start, whatever comes of this.
+    if mapping.back_by(&file).is_ok() {
+        mapping.bring_back(&|| false);
+    }
+    Ok(())
+}
+
+/// A file that is removed unless it is given its name.
+struct Unnamed {
+    path: PathBuf,
+    file: File,
+    is_named: bool,
+}
+
+impl Unnamed {
+    fn create(path: PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Ok(Self { file: options.open(&path)?, path, is_named: false })
+    }
+
+    fn rename(mut self, path: &Path) -> io::Result<File> {
+        std::fs::rename(&self.path, path)?;
+        self.is_named = true;
+        self.file.try_clone()
+    }
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        if !self.is_named {
+            // What cannot be removed now is removed by the next one who packs.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Different for every process, should the file system have no locks.
+fn temporary(path: &Path) -> PathBuf {
+    path.with_extension(format!("tmp.{}", std::process::id()))
+}
+
+/// Removes what processes left that died while they built this pack; called under its lock.
+fn remove_left_overs(path: &Path) {
+    let Some((folder, name)) = path.parent().zip(path.file_stem().and_then(|name| name.to_str()))
+    else {
+        return;
+    };
+    let prefix = format!("{name}.tmp.");
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
