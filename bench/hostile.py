@@ -642,13 +642,15 @@ def many_sockets_speak(server):
 
 def stopped_under_load(koe):
     """SIGTERM while 60 streams run and others ask on: who runs may finish, who comes is refused."""
-    server = Server(koe, "--drain-timeout", "20")
+    server = Server(koe, "--drain-timeout", "90")
     streams = [server.connect(60) for _ in range(60)]
     for stream in streams:
         stream.sendall(post({"input": "On and on it goes. " * 20, "response_format": "pcm"}))
     server.wait_for(lambda: server.inflight() == 60)
     begun = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
+    # Who comes before the server heard of it is not late.
+    server.wait_for(lambda: server.get("/health/ready")[0] == 503)
     late = []
     def ask():
         while server.process.poll() is None:

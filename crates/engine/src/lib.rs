@@ -24,7 +24,7 @@ mod weights;
 pub use cancel::{Cancel, Watch};
 pub use config::{Config, HALF_STYLE, IstftnetConfig, KoeConfig, PlbertConfig, tokens};
 pub use error::Error;
-pub use koe_kernels::{Isa, UnknownIsa};
+pub use koe_kernels::{Isa, UnknownIsa, rates};
 pub use model::Model;
 pub use precision::{Precision, UnknownPrecision};
 pub use session::{MAX_THREADS, Request, Session, Speech};

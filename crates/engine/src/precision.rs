@@ -14,6 +14,9 @@ pub enum Precision {
     /// ([`Isa::has_fast_bf16`]); the same numbers, slower than f32, where it has none. Sums are
     /// f32. `docs/parity.md` says how far the sound moves.
     Bf16,
+    /// The same where a unit multiplies them in tiles ([`Isa::has_tiles`]): convolutions are laid
+    /// out for plain products, as fewer multiplications would save nothing there.
+    Bf16Tiles,
 }
 
 /// A name that is none of `auto`, `f32` and `bf16`.
@@ -24,7 +27,10 @@ pub struct UnknownPrecision(String);
 impl Precision {
     /// The fastest with these instructions.
     pub fn best(isa: Isa) -> Self {
-        if isa.has_fast_bf16() { Self::Bf16 } else { Self::F32 }
+        match isa.has_fast_bf16() {
+            true => Self::bf16(isa),
+            false => Self::F32,
+        }
     }
 
     /// `f32`, `bf16`, or `auto` for the best with these instructions: what `KOKORO_PRECISION`
@@ -33,16 +39,26 @@ impl Precision {
         match name {
             "auto" => Ok(Self::best(isa)),
             "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
+            "bf16" => Ok(Self::bf16(isa)),
             _ => Err(UnknownPrecision(name.to_owned())),
         }
     }
 
-    /// `f32` or `bf16`.
+    fn bf16(isa: Isa) -> Self {
+        if isa.has_tiles() { Self::Bf16Tiles } else { Self::Bf16 }
+    }
+
+    /// `f32`, `bf16` or `bf16-tiles`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Bf16Tiles => "bf16-tiles",
         }
+    }
+
+    /// Whether it is bf16, however laid out.
+    pub(crate) fn is_bf16(self) -> bool {
+        self != Self::F32
     }
 }

@@ -152,7 +152,7 @@ impl Layer {
     /// can do. More than 1 is a layer whose numbers were in a cache.
     pub fn of_ceiling(&self, ceiling: &Ceiling) -> f64 {
         let rate = match self.precision {
-            Some(Precision::Bf16) => ceiling.bf16_gflop_per_s,
+            Some(precision) if precision.is_bf16() => ceiling.bf16_gflop_per_s,
             _ => ceiling.f32_gflop_per_s,
         };
         let seconds = (self.multiplied / rate).max(self.bytes / ceiling.gb_per_s) / 1e9;
@@ -195,21 +195,22 @@ fn rate(threads: &mut Threads, once: impl Fn(&mut Stage) -> f64 + Sync) -> f64 {
 
 /// Products of numbers in the first-level cache; how many operations.
 fn product<T: Number + Pod>(isa: Isa, stage: &mut Stage) -> f64 {
-    const ROWS: usize = 12;
+    // One tile of every instruction set.
+    let n_rows = if isa.has_tiles() { 32 } else { 12 };
     const DEPTH: usize = 128;
     const N: usize = 32;
     const TIMES: usize = 400;
     let weights = stage.packed.take_of::<T>(packed_len(DEPTH, N));
     pack(DEPTH, N, weights, |k, n| (k + n) as f32 * 1e-3);
-    let x = stage.rows.take_of::<T>(ROWS * DEPTH);
+    let x = stage.rows.take_of::<T>(n_rows * DEPTH);
     x.fill(T::default());
-    let out = stage.out.take(ROWS * N);
+    let out = stage.out.take(n_rows * N);
     for _ in 0..TIMES {
         let rows = Rows::plain(black_box(&*x), DEPTH);
-        gemm(isa, rows, ROWS, weights, N, None, out, N, Output::Store);
+        gemm(isa, rows, n_rows, weights, N, None, out, N, Output::Store);
     }
     black_box(out);
-    (2 * TIMES * ROWS * DEPTH * N) as f64
+    (2 * TIMES * n_rows * DEPTH * N) as f64
 }
 
 /// Reads memory; how many bytes.

@@ -72,6 +72,11 @@ impl<'a> Loader<'a> {
         loaded
     }
 
+    /// Whether convolutions by fewer multiplications are worth it in this part of the walk.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.precision != Precision::Bf16Tiles
+    }
+
     /// Room for `n` numbers in the table of what layers make of the style; where it begins.
     pub(crate) fn place_in_styles(&mut self, n: usize) -> usize {
         self.n_styles += n;
@@ -144,10 +149,8 @@ impl<'a> Loader<'a> {
         make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
     ) -> Result<Weights, Error> {
         let k = n_taps * depth;
-        match self.precision {
-            Precision::Bf16 if depth.is_multiple_of(2) => {
-                Ok(Weights::Bf16(self.panels(name, k, n, make)?))
-            }
+        match self.precision.is_bf16() {
+            true if depth.is_multiple_of(2) => Ok(Weights::Bf16(self.panels(name, k, n, make)?)),
             _ => Ok(Weights::F32(self.panels(name, k, n, make)?)),
         }
     }
@@ -160,8 +163,8 @@ impl<'a> Loader<'a> {
         shape: Shape,
         make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
     ) -> Result<Weights, Error> {
-        match self.precision {
-            Precision::Bf16 if shape.depth.is_multiple_of(2) => {
+        match self.precision.is_bf16() {
+            true if shape.depth.is_multiple_of(2) => {
                 Ok(Weights::Bf16(self.transformed(name, shape, make)?))
             }
             _ => Ok(Weights::F32(self.transformed(name, shape, make)?)),

@@ -31,7 +31,7 @@ static GLOBAL: Counting = Counting;
 
 #[test]
 fn a_warm_session_allocates_nothing() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Bf16Tiles] {
         let model = Model::builtin_in(precision).unwrap();
         for n_threads in [1, 2] {
             check(&model, n_threads);

@@ -20,6 +20,9 @@ pub(crate) enum Level {
     /// AVX-512F with products of bf16 (AVX512-BF16).
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
+    /// The same, with products of bf16 by tiles (AMX-BF16).
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// AArch64's Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -45,6 +48,12 @@ macro_rules! dispatch {
                 // SAFETY: the level exists only where `Isa::available` saw AVX-512F and
                 // AVX512-BF16.
                 unsafe { $crate::simd::avx512bf16::$function($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            $crate::isa::Level::Amx => {
+                // SAFETY: the level exists only where `Isa::available` saw what `Avx512Bf16` needs,
+                // and AMX that this process may use.
+                unsafe { $crate::simd::amx::$function($($argument),*) }
             }
             #[cfg(target_arch = "aarch64")]
             $crate::isa::Level::Neon => {
@@ -74,18 +83,24 @@ impl Isa {
     /// Every level of this CPU, best first; the last is always the scalar reference.
     #[cfg(target_arch = "x86_64")]
     pub fn available() -> &'static [Self] {
-        const ALL: [Isa; 4] =
-            [Isa(Level::Avx512Bf16), Isa(Level::Avx512), Isa(Level::Avx2), Isa::SCALAR];
+        const ALL: [Isa; 5] = [
+            Isa(Level::Amx),
+            Isa(Level::Avx512Bf16),
+            Isa(Level::Avx512),
+            Isa(Level::Avx2),
+            Isa::SCALAR,
+        ];
         // A CPU with AVX-512 has AVX2 and FMA too; one that hides them gets the plain reference.
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         let avx512 = avx2 && is_x86_feature_detected!("avx512f");
         // The compiler takes byte and word instructions for granted beside those of bf16.
         let bf16 = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw");
         match (avx2, avx512, avx512 && bf16) {
-            (_, _, true) => &ALL,
-            (_, true, _) => &ALL[1..],
-            (true, ..) => &ALL[2..],
-            _ => &ALL[3..],
+            (_, _, true) if crate::simd::amx::is_permitted() => &ALL,
+            (_, _, true) => &ALL[1..],
+            (_, true, _) => &ALL[2..],
+            (true, ..) => &ALL[3..],
+            _ => &ALL[4..],
         }
     }
 
@@ -108,17 +123,26 @@ impl Isa {
         found.copied().ok_or_else(|| UnknownIsa { asked: name.to_owned() })
     }
 
-    /// Whether products of bf16 are faster than those of f32. The other levels compute the same
-    /// numbers, slower.
+    /// Whether products of bf16 are faster than those of f32.
     pub fn has_fast_bf16(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 => true,
+            Level::Avx512Bf16 | Level::Amx => true,
             _ => false,
         }
     }
 
-    /// `scalar`, `avx2`, `avx512`, `avx512bf16` or `neon`: also what `KOKORO_ISA` takes.
+    /// Whether products of bf16 are so fast that a convolution by fewer multiplications is slower:
+    /// its additions take longer than what they save.
+    pub fn has_tiles(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => true,
+            _ => false,
+        }
+    }
+
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `amx` or `neon`: also what `KOKORO_ISA` takes.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
@@ -128,6 +152,8 @@ impl Isa {
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 => "avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
         }

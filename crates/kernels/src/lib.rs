@@ -41,6 +41,7 @@ pub mod gemm;
 pub mod lstm;
 pub mod norm;
 pub mod number;
+pub mod rates;
 pub mod winograd;
 
 pub use isa::{Isa, UnknownIsa};

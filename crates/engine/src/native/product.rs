@@ -159,8 +159,8 @@ impl Product {
         Ok(Self::from_parts(name, weights, bias, n_taps, n_in, n))
     }
 
-    /// The same with a bias and as many outputs as inputs, by fewer multiplications, which fixes
-    /// the dilation.
+    /// The same with a bias and as many outputs as inputs, by fewer multiplications where those are
+    /// worth it, which fixes the dilation.
     pub(crate) fn quick_conv(
         load: &mut Loader<'_>,
         name: &str,
@@ -168,6 +168,9 @@ impl Product {
         n_taps: usize,
         dilation: usize,
     ) -> Result<Self, Error> {
+        if !load.is_quick() {
+            return Self::conv(load, name, n, n, n_taps, true);
+        }
         let shape = Shape { n_taps, dilation, depth: n, n };
         let weights = load.quick_weights(&format!("{name}.weight"), shape, |source| {
             let weight = source.f32(&format!("{name}.weight"), &[n, n, n_taps])?;

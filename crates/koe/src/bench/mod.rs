@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
-pub use server::Target;
+pub use server::{Target, end_servers};
 
 /// What went wrong.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use koe_engine::{Isa, Model};
@@ -78,9 +79,23 @@ impl Target {
     }
 }
 
+/// The servers that run.
+static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+
+/// Ends whatever servers run: for signals, after which nothing is dropped.
+pub fn end_servers() {
+    for child in &*lock(&RUNNING) {
+        let _ = lock(child).kill();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A server as a process, ended when it is dropped.
 pub(super) struct Server {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     /// Where it listens, as `127.0.0.1:1234`.
     pub(super) address: String,
     /// From the start of the process until it listened.
@@ -99,7 +114,8 @@ impl Server {
         let program: PathBuf = std::env::current_exe()?;
         let cache = cache.unwrap_or(&target.config.cache);
         let begun = Instant::now();
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .arg("--model")
             .arg(target.model_argument())
@@ -110,12 +126,18 @@ impl Server {
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .stderr(Stdio::piped());
+        let child = {
+            let mut running = lock(&RUNNING);
+            let child = Arc::new(Mutex::new(command.spawn()?));
+            running.push(child.clone());
+            child
+        };
         let (listening_after, ready_after) = (Duration::ZERO, Duration::ZERO);
         // From here on whatever goes wrong ends the process.
         let mut server = Self { child, address: String::new(), listening_after, ready_after };
-        let mut log = BufReader::new(server.child.stderr.take().ok_or("no log")?);
+        let log = lock(&server.child).stderr.take();
+        let mut log = BufReader::new(log.ok_or("no log")?);
         let mut all = String::new();
         loop {
             let mut line = String::new();
@@ -142,13 +164,15 @@ impl Server {
 
     /// What the system says of its memory.
     pub(super) fn memory(&self) -> Option<machine::ProcessMemory> {
-        machine::memory_of(Path::new("/"), self.child.id())
+        machine::memory_of(Path::new("/"), lock(&self.child).id())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        lock(&RUNNING).retain(|running| !Arc::ptr_eq(running, &self.child));
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

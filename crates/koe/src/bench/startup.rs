@@ -15,6 +15,7 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
     let mut report = Report::new("startup", target);
     let folder = tempfile::tempdir()?;
     // The pack, the memory of this machine, and the system's cache of the files.
+    let _ = target.open()?.kept();
     drop(Server::start(target, None, &[])?);
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); 8];
     let mut push = |at: usize, value: f64| samples[at].push(value);

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
+use koe_engine::{Isa, rates};
 
+use super::interrupt::Interrupt;
 use super::{Failure, output};
 use crate::bench::{self, Report, Target};
 use crate::config::Config;
@@ -59,6 +61,14 @@ enum What {
         #[arg(long, default_value = "5")]
         rounds: Rounds,
     },
+    /// Each kernel by itself, on one thread, at the shapes of the network
+    Kernels {
+        /// Only those whose names contain this, such as "winograd" or "bf16 residual 128"
+        filter: Option<String>,
+        /// Every instruction set of this CPU, not only the one in use
+        #[arg(long)]
+        all: bool,
+    },
     /// Where the time of one synthesis goes, layer by layer
     Model {
         /// The length of the text
@@ -83,6 +93,7 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
     // A comparison that cannot be made is told before the work.
     let earlier = args.compare.as_deref().map(read).transpose()?;
     let target = Target::new(&config).map_err(failed)?;
+    Interrupt::install()?.exit_on_signal(bench::end_servers);
     let report = match &args.what {
         What::Startup { rounds } => bench::startup::run(&target, rounds.get()),
         What::FirstAudio { rounds } => bench::first_audio::run(&target, rounds.get()),
@@ -92,6 +103,12 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
         }
         What::Memory { requests } => bench::memory::run(&target, *requests),
         What::Throughput { rounds } => bench::throughput::run(&target, rounds.get()),
+        What::Kernels { filter, all } => {
+            let (one, filter) = ([target.isa()], filter.as_deref().unwrap_or_default());
+            return (if *all { Isa::available() } else { &one }).iter().try_for_each(|&isa| {
+                rates::measure(isa, filter, |line| output::print(&format!("{line}\n")))
+            });
+        }
         What::Model { tokens, rounds, all } => {
             let table = bench::model::run(&target, *tokens, rounds.get(), *all).map_err(failed)?;
             return output::print(&table);

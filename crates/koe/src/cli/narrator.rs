@@ -39,10 +39,12 @@ impl Narrator {
     /// of doubt.
     #[cfg(unix)]
     fn elsewhere(choice: &Choice, config: &Config, threads: usize, isa: Isa) -> Option<Self> {
-        use std::os::unix::fs::FileTypeExt;
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
         let path = config.local_socket.path()?;
-        if !path.metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
+        let meta = path.metadata().ok().filter(|meta| meta.file_type().is_socket())?;
+        // What another user's server makes of the text is not what was asked for.
+        if ![0, rustix::process::geteuid().as_raw()].contains(&meta.uid()) {
             return None;
         }
         let precision = choice::precision(config);

@@ -101,6 +101,15 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
+    // Of two that start at once, one would take the other's socket for one that is left over, as it
+    // is there a moment before it is listened to.
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(lock)?;
+    match lock.lock() {
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+        _ => {}
+    }
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let told = |problem: &str| Err(io::Error::new(error.kind(), problem));

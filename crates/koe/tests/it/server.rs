@@ -12,6 +12,17 @@ use crate::sandbox::Sandbox;
 /// How long to wait for what must happen soon; only a hung test takes it.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// Waits for what must happen soon.
+#[expect(clippy::disallowed_methods, reason = "another process's state can only be asked for")]
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < SOON, "never {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A server on a port of its own, killed when it is dropped.
 pub(crate) struct Server {
     pub(crate) child: Child,
@@ -123,14 +134,9 @@ impl Server {
         stream
     }
 
-    #[expect(clippy::disallowed_methods, reason = "another process's state can only be asked for")]
     #[track_caller]
-    pub(crate) fn eventually(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < SOON, "never {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub(crate) fn eventually(&self, what: &str, holds: impl FnMut() -> bool) {
+        eventually(what, holds);
     }
 
     pub(crate) fn inflight(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 
 use crate::models;
 use crate::sandbox::Sandbox;
+use crate::server::eventually;
 
 fn interrupt(child: &Child) {
     let kill = format!("kill -INT {}", child.id());
@@ -98,4 +99,28 @@ fn an_interrupt_silences_the_player() {
     // any case, so that this would take a thousand seconds if it were not ended.
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// Linux tells a process's children.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupted_measurement_ends_its_server_too() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.koe(&["bench", "throughput", "--rounds", "1000000", "-m", "builtin"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let mut server = String::new();
+    eventually("a server", || {
+        let all = std::fs::read_to_string(&children).unwrap();
+        server = all.split(' ').next().unwrap_or_default().to_owned();
+        !server.is_empty()
+    });
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // Whoever has no parent any more is collected by somebody else, which may take a moment.
+    let is_alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
+    eventually("without a server", || !is_alive());
 }

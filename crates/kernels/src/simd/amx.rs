@@ -1,0 +1,330 @@
+//! AMX: products of bf16 by a unit that multiplies whole tiles (Sapphire Rapids and later).
+//!
+//! The idea: a tile is 16 rows of 64 bytes. Sixteen rows of input, 32 numbers of the depth each,
+//! are a tile as they lie in memory, because rows that overlap are just a short stride; a panel of
+//! packed weights is two tiles side by side. One instruction multiplies two tiles and adds the
+//! product to a third. Two by two of them share their loads:
+//!
+//! ```text
+//!            weights 6   weights 7
+//! rows 4     sums 0      sums 1
+//! rows 5     sums 2      sums 3
+//! ```
+//!
+//! 1. A tile's product sums the first numbers of all its pairs and the second ones apart, each in
+//!    ascending order by multiply-adds, then adds both sums, then what was there. So the result
+//!    does not depend on how a caller cuts the rows; but it is not that of the other instruction
+//!    sets, which take one pair after the other.
+//! 2. A depth that is no multiple of 32 is filled up with zeros, in a copy of the last tiles of
+//!    each tap.
+//! 3. Fewer rows are tiles of less height.
+//! 4. A panel is finished for all rows before the next, as in [`super::gemm`], and for the same
+//!    reason.
+//!
+//! The unit is a trait, so that the walk over the tiles can be followed in plain Rust on machines
+//! that have no AMX; the instructions themselves are the five methods of [`Amx`]. The rest of its
+//! kernels are those of AVX512-BF16.
+
+use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use std::sync::OnceLock;
+
+use super::LANES;
+pub(crate) use super::avx512bf16::*;
+use crate::gemm::{Output, PANEL, Product};
+
+/// Rows of a tile.
+const ROWS: usize = 16;
+/// bf16 in a row of a tile.
+const DEPTH: usize = 32;
+/// Bytes in a row of a tile.
+const ROW_BYTES: usize = 64;
+/// Bytes from one pair of the depth to the next in a panel of weights.
+const PAIR_BYTES: usize = 2 * PANEL * size_of::<u16>();
+
+/// A unit of eight tiles: four of sums, 4 and 5 of rows, 6 and 7 of weights.
+trait Unit {
+    /// Rows of the tiles 0, 1 and 4, and of 2, 3 and 5; the others have 16. Their content is lost.
+    fn shape(&mut self, heights: [usize; 2]);
+    fn zero<const TILE: usize>(&mut self);
+    /// Fills a tile with rows of 64 bytes that lie `stride` bytes apart.
+    ///
+    /// # Safety
+    /// As many rows as the tile has can be read.
+    unsafe fn load<const TILE: usize>(&mut self, from: *const u16, stride: usize);
+    /// Adds the product of two tiles.
+    fn multiply_add<const SUMS: usize, const X: usize, const W: usize>(&mut self);
+    fn store<const TILE: usize>(&mut self, to: &mut [[f32; LANES]; ROWS]);
+}
+
+#[target_feature(enable = "avx512f")]
+pub(crate) fn gemm_bf16(product: Product<'_, u16>) {
+    multiply(&mut Amx::begin(), product);
+}
+
+/// The whole product, 32 rows by a panel at a time.
+#[inline(always)]
+fn multiply(unit: &mut impl Unit, mut product: Product<'_, u16>) {
+    let mut shaped = None;
+    for panel in 0..product.n.div_ceil(PANEL) {
+        let is_wide = product.n - panel * PANEL > LANES;
+        for t in (0..product.n_rows).step_by(2 * ROWS) {
+            let n_rows = (product.n_rows - t).min(2 * ROWS);
+            let heights = [n_rows.min(ROWS), n_rows.saturating_sub(ROWS)];
+            if shaped != Some(heights) {
+                unit.shape(heights);
+                shaped = Some(heights);
+            }
+            let place = (t, n_rows, panel);
+            match (heights[1] > 0, is_wide) {
+                (false, false) => block::<false, false>(unit, &mut product, place),
+                (false, true) => block::<false, true>(unit, &mut product, place),
+                (true, false) => block::<true, false>(unit, &mut product, place),
+                (true, true) => block::<true, true>(unit, &mut product, place),
+            }
+        }
+    }
+}
+
+/// Rows `t..t + n_rows` by one panel. `TALL` where there are more than 16, `WIDE` where the panel
+/// has more than 16 columns.
+#[inline(always)]
+fn block<const TALL: bool, const WIDE: bool>(
+    unit: &mut impl Unit,
+    product: &mut Product<'_, u16>,
+    (t, n_rows, panel): (usize, usize, usize),
+) {
+    let rows = product.rows;
+    let row_bytes = rows.row_stride * size_of::<u16>();
+    let k = rows.n_taps * rows.depth;
+    let mut weights = &product.packed[panel * k * PANEL..][..k * PANEL];
+    unit.zero::<0>();
+    unit.zero::<1>();
+    if TALL {
+        unit.zero::<2>();
+        unit.zero::<3>();
+    }
+    for tap in 0..rows.n_taps {
+        let mut x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
+        let mut left = rows.depth;
+        while left >= DEPTH {
+            let (now, later) = weights.split_at(DEPTH * PANEL);
+            // SAFETY: the door checked that `data` reaches over `depth` numbers of the last tap of
+            // the last row, of which `left` are to come; `now` has 16 pairs of a panel.
+            unsafe { step::<TALL, WIDE>(unit, x.as_ptr(), row_bytes, now.as_ptr()) };
+            (x, weights) = (&x[DEPTH..], later);
+            left -= DEPTH;
+        }
+        if left > 0 {
+            let mut last_x = [[0; DEPTH]; 2 * ROWS];
+            for (r, row) in last_x.iter_mut().take(n_rows).enumerate() {
+                row[..left].copy_from_slice(&x[r * rows.row_stride..][..left]);
+            }
+            let (now, later) = weights.split_at(left * PANEL);
+            let mut last_weights = [0; DEPTH * PANEL];
+            last_weights[..now.len()].copy_from_slice(now);
+            let (x, w) = (last_x.as_flattened().as_ptr(), last_weights.as_ptr());
+            // SAFETY: both are whole tiles.
+            unsafe { step::<TALL, WIDE>(unit, x, ROW_BYTES, w) };
+            weights = later;
+        }
+    }
+    let mut sums = [[[0.0; LANES]; ROWS]; 4];
+    unit.store::<0>(&mut sums[0]);
+    if WIDE {
+        unit.store::<1>(&mut sums[1]);
+    }
+    if TALL {
+        unit.store::<2>(&mut sums[2]);
+        if WIDE {
+            unit.store::<3>(&mut sums[3]);
+        }
+    }
+    for r in 0..n_rows {
+        let row = &mut product.out[(t + r) * product.out_stride..][..product.n];
+        for (half, sums) in sums[r / ROWS * 2..].iter().take(1 + usize::from(WIDE)).enumerate() {
+            let first = panel * PANEL + half * LANES;
+            let end = row.len().min(first + LANES);
+            let bias = product.bias.map(|bias| &bias[first..end]);
+            finish(&sums[r % ROWS], bias, &mut row[first..end], product.output);
+        }
+    }
+}
+
+/// `sum + bias`, stored or added to `out`.
+#[inline(always)]
+fn finish(sums: &[f32; LANES], bias: Option<&[f32]>, out: &mut [f32], output: Output) {
+    let mut sums = *sums;
+    if let Some(bias) = bias {
+        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+    }
+    match output {
+        Output::Store => out.copy_from_slice(&sums[..out.len()]),
+        Output::Add => out.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum),
+    }
+}
+
+/// 32 numbers of the depth.
+///
+/// # Safety
+/// `x` has as many rows of 32 numbers, `row_bytes` apart, as the tiles of rows have; `w` 16 pairs of
+/// a panel.
+#[inline(always)]
+unsafe fn step<const TALL: bool, const WIDE: bool>(
+    unit: &mut impl Unit,
+    x: *const u16,
+    row_bytes: usize,
+    w: *const u16,
+) {
+    // SAFETY: the caller's obligation; a row that is there lies within the address space.
+    unsafe {
+        unit.load::<6>(w, PAIR_BYTES);
+        unit.load::<4>(x, row_bytes);
+        unit.multiply_add::<0, 4, 6>();
+        if WIDE {
+            unit.load::<7>(w.add(2 * LANES), PAIR_BYTES);
+            unit.multiply_add::<1, 4, 7>();
+        }
+        if TALL {
+            unit.load::<5>(x.byte_add(ROWS * row_bytes), row_bytes);
+            unit.multiply_add::<2, 5, 6>();
+            if WIDE {
+                unit.multiply_add::<3, 5, 7>();
+            }
+        }
+    }
+}
+
+/// The CPU's own unit. While it has no shape, it costs a switch between threads nothing.
+struct Amx(());
+
+impl Amx {
+    /// Safe only where [`is_permitted`].
+    fn begin() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for Amx {
+    fn drop(&mut self) {
+        // SAFETY: only tiles change, which nobody uses any more.
+        unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) }
+    }
+}
+
+/// What `ldtilecfg` reads.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    heights: [u8; 16],
+}
+
+impl Unit for Amx {
+    fn shape(&mut self, [upper, lower]: [usize; 2]) {
+        let [upper, lower] = [upper as u8, lower as u8];
+        let mut shapes = Shapes {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            heights: [0; 16],
+        };
+        for (tile, height) in
+            [upper, upper, lower, lower, upper, lower, 16, 16].into_iter().enumerate()
+        {
+            // A tile of no rows has none of bytes either, or the shape is refused.
+            shapes.row_bytes[tile] = if height == 0 { 0 } else { ROW_BYTES as u16 };
+            shapes.heights[tile] = height;
+        }
+        // SAFETY: the value was made where AMX is there and permitted; the 64 bytes are as wanted.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const shapes,
+                options(readonly, nostack, preserves_flags));
+        }
+    }
+
+    #[inline(always)]
+    fn zero<const TILE: usize>(&mut self) {
+        // SAFETY: as above; only the tile changes.
+        unsafe { asm!("tilezero tmm{}", const TILE, options(nomem, nostack, preserves_flags)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load<const TILE: usize>(&mut self, from: *const u16, stride: usize) {
+        // SAFETY: as above; what is read is the caller's obligation.
+        unsafe {
+            asm!("tileloadd tmm{}, [{} + 1 * {}]", const TILE, in(reg) from, in(reg) stride,
+                options(readonly, nostack, preserves_flags));
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_add<const SUMS: usize, const X: usize, const W: usize>(&mut self) {
+        // SAFETY: as above; only the tile of sums changes.
+        unsafe {
+            asm!("tdpbf16ps tmm{}, tmm{}, tmm{}", const SUMS, const X, const W,
+                options(nomem, nostack, preserves_flags));
+        }
+    }
+
+    #[inline(always)]
+    fn store<const TILE: usize>(&mut self, to: &mut [[f32; LANES]; ROWS]) {
+        // SAFETY: as above; a tile has no more rows than there is room for.
+        unsafe {
+            asm!("tilestored [{} + 1 * {}], tmm{}", in(reg) to.as_mut_ptr(), in(reg) ROW_BYTES,
+                const TILE, options(nostack, preserves_flags));
+        }
+    }
+}
+
+/// Whether the CPU has tiles of bf16, the system keeps them for its threads, and this process may
+/// use them: it asks, once.
+pub(crate) fn is_permitted() -> bool {
+    static PERMITTED: OnceLock<bool> = OnceLock::new();
+    *PERMITTED.get_or_init(|| has_tiles() && ask())
+}
+
+fn has_tiles() -> bool {
+    /// AMX-BF16 and AMX-TILE, in EDX of leaf 7.
+    const TILES_OF_BF16: u32 = 1 << 22 | 1 << 24;
+    /// The system's own use of XSAVE, in ECX of leaf 1.
+    const OSXSAVE: u32 = 1 << 27;
+    /// The state of tiles, in XCR0.
+    const TILE_STATE: u64 = 3 << 17;
+    if __cpuid(0).eax < 7
+        || __cpuid(1).ecx & OSXSAVE == 0
+        || __cpuid_count(7, 0).edx & TILES_OF_BF16 != TILES_OF_BF16
+    {
+        return false;
+    }
+    // SAFETY: OSXSAVE says that the instruction is there.
+    unsafe { _xgetbv(0) & TILE_STATE == TILE_STATE }
+}
+
+/// Linux gives each process room for tiles only if it asks.
+#[cfg(target_os = "linux")]
+fn ask() -> bool {
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const XFEATURE_XTILEDATA: usize = 18;
+    let outcome: isize;
+    // SAFETY: the call takes two numbers and changes nothing but what the process may use.
+    unsafe {
+        asm!("syscall", inlateout("rax") ARCH_PRCTL => outcome, in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    outcome == 0
+}
+
+/// How other systems give that room is not known here.
+#[cfg(not(target_os = "linux"))]
+fn ask() -> bool {
+    false
+}
+
+#[cfg(test)]
+#[path = "amx_tests.rs"]
+mod tests;
