@@ -1,11 +1,11 @@
 //! A client that watches the clock: one request, its first byte of sound, its last.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, Read};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use ureq::Agent;
 
 use super::Error;
 
@@ -29,56 +29,37 @@ impl Timed {
     }
 }
 
-/// An answer of which the head was read.
+/// An answer of which the head was read. Dropping it hangs up.
 struct Answer {
     status: u16,
-    body: BufReader<TcpStream>,
-    is_chunked: bool,
+    body: ureq::BodyReader<'static>,
     begun: Instant,
 }
 
-fn begin(address: &str, method: &str, path: &str, body: &str) -> Result<Answer, Error> {
+/// Asks for a path; for speech, if there is a request for it.
+fn ask(address: &str, path: &str, request: Option<&Value>) -> Result<Answer, Error> {
+    // Each request has a connection of its own, as a new listener has.
+    let config = Agent::config_builder().http_status_as_error(false).max_idle_connections(0);
+    let (agent, url) = (Agent::new_with_config(config.build()), format!("http://{address}{path}"));
     let begun = Instant::now();
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: koe\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut body = BufReader::new(stream);
-    let mut line = String::new();
-    body.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let status = status.ok_or_else(|| format!("no HTTP: {line:?}"))?;
-    let mut is_chunked = false;
-    loop {
-        line.clear();
-        body.read_line(&mut line)?;
-        let header = line.trim_end().to_ascii_lowercase();
-        is_chunked |= header == "transfer-encoding: chunked";
-        if header.is_empty() {
-            return Ok(Answer { status, body, is_chunked, begun });
-        }
-    }
+    let answer = match request {
+        Some(request) => agent
+            .post(url)
+            .header("content-type", "application/json")
+            .send(request.to_string().as_bytes())?,
+        None => agent.get(url).call()?,
+    };
+    let status = answer.status().as_u16();
+    Ok(Answer { status, body: answer.into_body().into_reader(), begun })
 }
 
 impl Answer {
-    /// Reads the next stretch of the body; none at its end.
-    fn next(&mut self, into: &mut Vec<u8>) -> Result<bool, Error> {
-        into.clear();
-        if !self.is_chunked {
-            return Ok(self.body.by_ref().take(1 << 16).read_to_end(into)? > 0);
-        }
-        let mut line = String::new();
-        self.body.read_line(&mut line)?;
-        let n_bytes = u64::from_str_radix(line.trim(), 16)
-            .map_err(|_| "the answer was cut short; the server's log tells why")?;
-        self.body.by_ref().take(n_bytes).read_to_end(into)?;
-        line.clear();
-        self.body.read_line(&mut line)?;
-        Ok(n_bytes > 0)
+    /// Reads the next stretch of the body; no bytes at its end.
+    fn next(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        let cut = |error: io::Error| {
+            format!("the answer was cut short; the server's log tells why: {error}")
+        };
+        Ok(self.body.read(into).map_err(cut)?)
     }
 }
 
@@ -87,26 +68,42 @@ pub fn speech(text: &str) -> Value {
     json!({"input": text, "response_format": "pcm"})
 }
 
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 16;
+
+fn ask_to_speak(address: &str, request: &Value) -> Result<Answer, Error> {
+    ask(address, "/v1/audio/speech", Some(request))
+}
+
 /// Has a server speak, to the end.
 pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
-    let mut answer = begin(address, "POST", "/v1/audio/speech", &request.to_string())?;
-    let (mut part, mut bytes, mut first_byte) = (Vec::new(), 0, None);
-    while answer.next(&mut part)? {
+    let mut answer = ask_to_speak(address, request)?;
+    let (mut piece, mut bytes, mut first_byte) = (vec![0; PIECE], 0, None);
+    loop {
+        let n_bytes = answer.next(&mut piece)?;
+        if n_bytes == 0 {
+            break;
+        }
         first_byte.get_or_insert_with(|| answer.begun.elapsed());
-        bytes += part.len() as u64;
+        bytes += n_bytes as u64;
     }
     let whole = answer.begun.elapsed();
     Ok(Timed { status: answer.status, first_byte: first_byte.unwrap_or(whole), whole, bytes })
 }
 
-/// Has a server speak, and hangs up at the first byte. When that was.
-pub fn hang_up(address: &str, request: &Value) -> Result<Instant, Error> {
-    let mut answer = begin(address, "POST", "/v1/audio/speech", &request.to_string())?;
+/// An answer that has begun to sound.
+fn sounding(address: &str, request: &Value) -> Result<Answer, Error> {
+    let mut answer = ask_to_speak(address, request)?;
     if answer.status != 200 {
         return Err(format!("a request was answered {}", answer.status).into());
     }
-    answer.next(&mut Vec::new())?;
-    answer.body.get_ref().shutdown(Shutdown::Both)?;
+    answer.next(&mut [0; 1])?;
+    Ok(answer)
+}
+
+/// Has a server speak, and hangs up at the first byte. When that was.
+pub fn hang_up(address: &str, request: &Value) -> Result<Instant, Error> {
+    drop(sounding(address, request)?);
     Ok(Instant::now())
 }
 
@@ -118,24 +115,15 @@ pub fn hang_up_when(
     began: mpsc::Sender<()>,
     told: &mpsc::Receiver<()>,
 ) -> Result<Instant, Error> {
-    let mut answer = begin(address, "POST", "/v1/audio/speech", &request.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("a request was answered {}", answer.status).into());
-    }
-    answer.next(&mut Vec::new())?;
+    let answer = sounding(address, request)?;
     let _ = began.send(());
     // Until the other end of the channel goes.
     let _ = told.recv();
-    answer.body.get_ref().shutdown(Shutdown::Both)?;
+    drop(answer);
     Ok(Instant::now())
 }
 
 /// A document of the server.
 pub fn get(address: &str, path: &str) -> Result<Value, Error> {
-    let mut answer = begin(address, "GET", path, "")?;
-    let (mut part, mut body) = (Vec::new(), Vec::new());
-    while answer.next(&mut part)? {
-        body.extend_from_slice(&part);
-    }
-    Ok(serde_json::from_slice(&body)?)
+    Ok(serde_json::from_reader(ask(address, path, None)?.body)?)
 }
