@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time koe against other runtimes on this machine: same model, same tokens, same style, same threads.
 
-Each column is a long-lived process that answers one line protocol (see ort_worker.py). After a warm-up of
+Each column is a long-lived process that answers one line protocol (see protocol.py). After a warm-up of
 each length they take turns, A B C C B A ..., and those that wait are stopped, so neither a neighbour's burst
 of work nor a peer's spinning threads favours one of them. Answers are checked before they are timed: as many
 samples as frames, the level of ONNX Runtime's sound, durations that differ are counted. Cold start is the
