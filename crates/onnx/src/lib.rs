@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod event;
 mod kinds;
 mod provider;
 mod route;
@@ -17,10 +18,11 @@ mod setup;
 mod worker;
 
 pub use error::Error;
+pub use event::{Event, Listener};
 pub use kinds::{BUCKETS, Kind, Kinds, Length, State};
 pub use provider::{Accelerator, Provider, UnknownAccelerator};
 pub use route::Router;
 pub use runtime::default_library;
 pub use session::{OnnxSession, Source};
 pub use setup::{Settings, router};
-pub use worker::{Event, Limits, Listener, Open, Sound};
+pub use worker::{Limits, Open, Sound};

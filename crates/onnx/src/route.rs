@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use koe_engine::{Cancel, Error, NATIVE, Request, Synthesizer};
 
+use crate::event::Listener;
 use crate::kinds::{self, Kinds, State, Tally};
-use crate::worker::{Answer, Limits, Listener, Open, Sound, Worker};
+use crate::worker::{Answer, Limits, Open, Sound, Worker};
 
 /// Chooses between the native engine and one accelerator. Clones are handles to the same.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use koe_engine::Speech;
 
 use super::*;
 use crate::Error as OpenError;
-use crate::worker::Event;
+use crate::event::Event;
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use koe_engine::{Cancel, Model, Request, Session, Synthesizer};
 
+use crate::event::Listener;
 use crate::route::Router;
 use crate::session::{OnnxSession, Source};
-use crate::worker::{Limits, Listener};
+use crate::worker::Limits;
 use crate::{Accelerator, Error, Provider};
 
 /// What the user said about accelerators.
