@@ -77,9 +77,10 @@ impl Model {
     /// A Kokoro checkpoint: a folder with `config.json`, the weights (`kokoro-v1_0.pth` or
     /// safetensors) and the voices (`voices/*.pt`, `voices/*.bin` or `voices-v1.0.bin`).
     ///
-    /// The first time, the weights are packed, which takes the better part of a second, and are
-    /// kept in a file in `cache`, which goes on in the background; dropping the last handle waits
-    /// for it. If that folder cannot be written, [`Model::warnings`] or [`Model::kept`] says so and
+    /// The first time, the weights are packed, which takes the better part of a second, and are to
+    /// be written to a file in `cache`: in the background from [`Model::keep`] on, at the latest
+    /// when the last handle is dropped. Other processes that open the model wait for it. If that
+    /// folder cannot be written, [`Model::warnings`] or [`Model::kept`] says so and
     /// memory is used.
     /// In the best precision of this CPU.
     pub fn open(folder: &Path, cache: &Path) -> Result<Self, Error> {
@@ -143,6 +144,12 @@ impl Model {
     /// be written.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
+    }
+
+    /// Begins to write weights that were packed now to their file, in the background. To be called
+    /// when what must come first is done.
+    pub fn keep(&self) {
+        self.0.pack.keep();
     }
 
     /// Waits until weights that were packed now are in their file. An error, as a sentence for the

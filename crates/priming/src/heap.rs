@@ -5,7 +5,8 @@
     expect(unsafe_code, reason = "malloc_trim and mallopt are C functions")
 )]
 
-/// Has the allocator keep less in reserve from now on, in the whole process. Without it, memory that
+/// Has the allocator return what it holds in reserve and keep less from now on, in the whole process.
+/// Without it, memory that
 /// a burst of threads used stays with them: glibc raises its own thresholds to 64 MB after one large
 /// buffer, and gives back the end of only one of its heaps when asked to. Nothing happens where
 /// the allocator is another.
@@ -19,6 +20,7 @@ pub fn keep_little() {
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
             libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BYTES);
         }
+        trim();
     }
 }
 

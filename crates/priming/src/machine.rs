@@ -47,15 +47,6 @@ pub fn memory_of(root: &Path, process: u32) -> Option<ProcessMemory> {
     memory_in(&root.join(format!("proc/{process}/status")))
 }
 
-/// Processor time of all threads of this process so far, in seconds.
-pub fn cpu_seconds(root: &Path) -> Option<f64> {
-    let threads = std::fs::read_dir(root.join("proc/self/task")).ok()?.flatten();
-    let nanoseconds = threads.filter_map(|thread| -> Option<u64> {
-        read(&thread.path().join("schedstat"))?.split_whitespace().next()?.parse().ok()
-    });
-    Some(nanoseconds.sum::<u64>() as f64 / 1e9)
-}
-
 fn memory_in(path: &Path) -> Option<ProcessMemory> {
     let status = read(path)?;
     let field = |name: &str| -> Option<u64> {

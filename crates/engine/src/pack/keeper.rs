@@ -9,36 +9,57 @@ use std::thread::JoinHandle;
 use super::{Key, remove_packs};
 use crate::mapping::Mapping;
 
-/// A file that is being written. Whoever drops this waits for it, so that a command that speaks one
-/// sentence leaves its pack behind too.
+/// A file that is to be written. Whoever drops this writes it or waits for it, so that a command
+/// that speaks one sentence leaves its pack behind too.
 pub(super) struct Keeper {
-    thread: Mutex<Option<JoinHandle<()>>>,
+    state: Mutex<State>,
     outcome: Arc<OnceLock<Result<(), String>>>,
 }
 
+enum State {
+    Waiting(Box<dyn FnOnce() + Send>),
+    Writing(JoinHandle<()>),
+    Over,
+}
+
 impl Keeper {
-    /// Begins. `lock` is held until the file has its name or cannot have it.
-    pub(super) fn start(mapping: &Arc<Mapping>, path: PathBuf, key: Key, lock: File) -> Self {
+    /// `lock` is held until the file has its name or cannot have it.
+    pub(super) fn new(mapping: &Arc<Mapping>, path: PathBuf, key: Key, lock: File) -> Self {
         let outcome = Arc::new(OnceLock::new());
-        let keep = {
-            let (mapping, outcome) = (Arc::clone(mapping), Arc::clone(&outcome));
-            move || {
-                let kept = keep(&mapping, &path, &key);
-                drop(lock);
-                let cache = path.parent().unwrap_or(&path);
-                let _ = outcome.set(kept.map_err(|refused| not_kept(cache, &refused)));
-            }
+        let (mapping, told) = (Arc::clone(mapping), Arc::clone(&outcome));
+        let job = move || {
+            let kept = keep(&mapping, &path, &key);
+            drop(lock);
+            let cache = path.parent().unwrap_or(&path);
+            let _ = told.set(kept.map_err(|refused| not_kept(cache, &refused)));
         };
-        let thread = std::thread::Builder::new().name("koe-pack".to_owned()).spawn(keep);
-        if let Err(error) = &thread {
-            let _ = outcome.set(Err(format!("the packed weights are not kept: {error}")));
-        }
-        Self { thread: Mutex::new(thread.ok()), outcome }
+        Self { state: Mutex::new(State::Waiting(Box::new(job))), outcome }
+    }
+
+    /// Begins to write, on a thread of its own.
+    pub(super) fn start(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = match std::mem::replace(&mut *state, State::Over) {
+            State::Waiting(job) => {
+                let thread = std::thread::Builder::new().name("koe-pack".to_owned()).spawn(job);
+                match thread {
+                    Ok(thread) => State::Writing(thread),
+                    Err(error) => {
+                        let why = format!("the packed weights are not kept: {error}");
+                        let _ = self.outcome.set(Err(why));
+                        State::Over
+                    }
+                }
+            }
+            begun => begun,
+        };
     }
 
     /// Waits until the file has its name; otherwise why it has not.
     pub(super) fn wait(&self) -> Result<(), &str> {
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.start();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Writing(thread) = std::mem::replace(&mut *state, State::Over) {
             let _ = thread.join();
         }
         match self.outcome.get() {

@@ -3,8 +3,8 @@
 //! A [checkpoint](crate::checkpoint) is turned into a pack once (weight norm folded, layouts
 //! changed) and the pack is kept in the cache folder; later starts map it and copy nothing. A
 //! pack is a set of named sections of f32, 16 bit words or bytes, each at a multiple of 64 bytes.
-//! A new pack is made in memory and used from there while a thread writes its file, which then
-//! takes the place of that memory; where there is no place for a file, it stays.
+//! A new pack is made in memory and used from there; a thread writes its file, which then takes the
+//! place of that memory; where there is no place for a file, it stays.
 //!
 //! **Trust.** A pack is used only if its header, its table and the checksums of all its sections
 //! are sound and its [`Key`] is the one asked for; any other is built again. It is written under a
@@ -113,7 +113,7 @@ pub(crate) struct Pack {
     entries: Vec<Entry>,
     /// Indices of `entries` by name.
     names: HashMap<String, usize>,
-    /// Writes the file while the pack is used already.
+    /// Writes the file of a pack that was built, while it is used already.
     keeper: Option<Keeper>,
 }
 
@@ -127,7 +127,8 @@ impl Pack {
     /// Maps the pack of this key in the cache folder, building it if there is no usable one.
     ///
     /// `prepare` gives the walk over the sections. A pack that was built can be used at once, and
-    /// is written to the folder meanwhile; see [`Pack::kept`]. Trouble with the cache (full,
+    /// is written to the folder when [`Pack::keep`] or [`Pack::kept`] says so, or when it is
+    /// dropped. Others who want it wait as long. Trouble with the cache (full,
     /// read-only) is no error: the pack then stays in memory and a warning says so.
     pub(crate) fn open_or_build<W>(
         cache: &Path,
@@ -156,7 +157,7 @@ impl Pack {
         }
         let mut pack = Self::in_memory(&key.text(), &prepare()?)?;
         match lock {
-            Ok(lock) => pack.keeper = Some(Keeper::start(&pack.mapping, path, key.clone(), lock)),
+            Ok(lock) => pack.keeper = Some(Keeper::new(&pack.mapping, path, key.clone(), lock)),
             Err(refused) => warnings.push(keeper::not_kept(cache, &refused)),
         }
         Ok(Opened { pack: Arc::new(pack), warnings, built: true })
@@ -188,6 +189,13 @@ impl Pack {
         let mapping = Mapping::new(&file)?;
         let entries = format::check(&mapping, &key.text())?;
         Ok(Self::new(mapping, entries))
+    }
+
+    /// Begins to write a pack that was built now, in the background.
+    pub(crate) fn keep(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.start();
+        }
     }
 
     /// Waits until a pack that was built now is in its file, or cannot be: then why, as a sentence

@@ -26,7 +26,9 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let off = Bed::new(target, &runtime, false)?;
-    if off.service.library().model().residency().is_none() {
+    let model = off.service.library().model();
+    model.kept()?;
+    if model.residency().is_none() {
         return Err("this model's weights are not mapped from a file, so they cannot leave memory; choose another with --model".into());
     }
     let mut warm = Vec::new();
@@ -55,10 +57,10 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     let mut cpu = Vec::new();
     on.wait_for_tick()?;
     for _ in 0..rounds {
-        let before = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
+        let before = processor_ms()?;
         on.wait_for_ticks(1)?;
-        let after = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
-        cpu.push((after - before) * 1e3);
+        let after = processor_ms()?;
+        cpu.push(after - before);
         synthesis.push(on.tick_synthesis_cpu_ms()?);
     }
     report.push("a tick with nothing evicted: processor time", "ms", &cpu);
@@ -90,6 +92,18 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
         report.series.push(Series { name: "minutes, resident MB".to_owned(), points: resident });
     }
     Ok(report)
+}
+
+/// Processor time of all threads of this process so far, also of those that are gone.
+#[cfg(unix)]
+fn processor_ms() -> Result<f64, Error> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6)
+}
+
+#[cfg(not(unix))]
+fn processor_ms() -> Result<f64, Error> {
+    Err("processor time cannot be asked for on this system".into())
 }
 
 /// A service in this process.
@@ -168,9 +182,9 @@ impl Bed {
     fn tick_synthesis_cpu_ms(&self) -> Result<f64, Error> {
         // After a rest as a tick has it before it: right after another its caches would be warm.
         std::thread::park_timeout(INTERVAL / 2);
-        let before = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
+        let before = processor_ms()?;
         self.service.tick_synthesis()?;
-        let after = machine::cpu_seconds(Path::new("/")).ok_or("the system tells no times")?;
-        Ok((after - before) * 1e3)
+        let after = processor_ms()?;
+        Ok(after - before)
     }
 }

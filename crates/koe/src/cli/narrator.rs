@@ -87,6 +87,8 @@ impl Narrator {
                 .map_err(choice::Error::from)?,
         };
         let model = opened.model;
+        // Not before, so that it slows no measurement; and now, as others may wait for it.
+        model.keep();
         let session = Session::with_isa(&model, threads, isa);
         let speaker = Box::new(Native::new(session, opened.voice, opened.gain));
         Ok(Self { speaker, voicing, ramp: tuned.ramp(), model: Some(model) })

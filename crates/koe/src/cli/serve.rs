@@ -180,18 +180,11 @@ pub(super) async fn open(config: Config) -> Result<Service, Failure> {
 }
 
 fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
-    koe_priming::heap::keep_little();
     let voice = config.voice.as_deref().map(Mix::parse).transpose().map_err(Failure::usage)?;
     let library = Library::open(config, config.model.clone(), voice)?;
     for warning in library.model().warnings() {
         tracing::warn!("{warning}");
     }
-    let model = library.model().clone();
-    runtime.spawn_blocking(move || {
-        if let Err(warning) = model.kept() {
-            tracing::warn!("{warning}");
-        }
-    });
     if let Some(notice) = library.notice() {
         tracing::warn!("{notice}");
     }
@@ -248,6 +241,8 @@ fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
 /// Speaks for the first time and says so.
 pub(super) async fn prime(service: &Service) {
     service.prime().await;
+    // Not before: it would give back the room of each tensor of a checkpoint as it is read.
+    koe_priming::heap::keep_little();
     if let State::Ready(proof) = service.state() {
         tracing::info!(
             after_ms = proof.ready_after.as_secs_f64() * 1e3,

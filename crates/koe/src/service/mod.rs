@@ -234,6 +234,17 @@ impl Service {
         self.0.started
     }
 
+    /// Has weights that were packed now written to the cache. Not before the service is ready, which
+    /// it would only delay; nor ever later, as other processes may wait for them.
+    fn keep_pack(&self) {
+        let model = self.library().model().clone();
+        drop(self.runtime().spawn_blocking(move || {
+            if let Err(warning) = model.kept() {
+                tracing::warn!("{warning}");
+            }
+        }));
+    }
+
     /// Speaks through the path that requests take, until that succeeds; then the service is ready,
     /// and stays warm.
     pub async fn prime(&self) {
@@ -245,11 +256,13 @@ impl Service {
                 }
                 Err(problem) => {
                     tracing::error!(problem, "the first synthesis failed");
+                    self.keep_pack();
                     self.0.state.send_replace(State::Starting(Some(problem)));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
         }
+        self.keep_pack();
         if let Err(problem) = self.stay_warm() {
             tracing::warn!(problem, "it may grow cold");
         }
