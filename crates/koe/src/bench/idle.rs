@@ -25,10 +25,9 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     let mut report = Report::new("idle", target);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    target.settle()?;
     let off = Bed::new(target, &runtime, false)?;
-    let model = off.service.library().model();
-    model.kept()?;
-    if model.residency().is_none() {
+    if off.service.library().model().residency().is_none() {
         return Err("this model's weights are not mapped from a file, so they cannot leave memory; choose another with --model".into());
     }
     let mut warm = Vec::new();
@@ -148,12 +147,9 @@ impl Bed {
 
     /// Has the system drop the weights, and makes sure that it did.
     fn evict(&self) -> Result<(), Error> {
-        let model = self.service.library().model();
-        // A page that was just used is spared once.
-        let could = model.page_out() && model.page_out();
-        match model.residency() {
-            Some((resident, all)) if could && resident < all / 2 => Ok(()),
-            _ => {
+        match super::evict(self.service.library().model()) {
+            true => Ok(()),
+            false => {
                 Err("the system kept the weights in memory; does another process use them?".into())
             }
         }

@@ -13,7 +13,9 @@ mod server;
 pub mod startup;
 pub mod throughput;
 
+use koe_engine::Model;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,22 @@ pub struct Series {
     pub name: String,
     /// Where and how much.
     pub points: Vec<(f64, f64)>,
+}
+
+/// Has the system drop a model's mapped weights. Whether they left, but for a tenth.
+fn evict(model: &Model) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    loop {
+        // A page that was just used is spared once, and one that is mapped twice as long as it is:
+        // whoever used the model before may still be about to let it go.
+        let has_left = model.page_out()
+            && model.residency().is_some_and(|(resident, all)| resident < all / 10);
+        if has_left || begun.elapsed() > PATIENCE {
+            return has_left;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 impl Report {

@@ -36,6 +36,18 @@ impl Target {
         Ok(choice::open_model(&self.choice.model, &self.config)?)
     }
 
+    /// Makes sure that the pack is there, and as it is when it was read rather than just written:
+    /// Linux keeps what was just written in pieces that it does not let go of one by one.
+    pub fn settle(&self) -> Result<(), Error> {
+        if self.open()?.kept().is_ok() {
+            #[cfg(target_os = "linux")]
+            if let Ok(file) = std::fs::File::open(self.config.cache.join(self.identity()?)) {
+                let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+            }
+        }
+        Ok(())
+    }
+
     /// The model's identity, which is its pack's name in the cache.
     pub fn identity(&self) -> Result<String, Error> {
         let precision = choice::precision(&self.config);

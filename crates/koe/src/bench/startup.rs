@@ -15,7 +15,7 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
     let mut report = Report::new("startup", target);
     let folder = tempfile::tempdir()?;
     // The pack, the memory of this machine, and the system's cache of the files.
-    let _ = target.open()?.kept();
+    target.settle()?;
     drop(Server::start(target, None, &[])?);
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); 8];
     let mut push = |at: usize, value: f64| samples[at].push(value);
@@ -68,10 +68,7 @@ fn start(target: &Target, cache: Option<&Path>) -> Result<(f64, f64, f64), Error
 
 /// Has the system forget the pack. Whether there is one and it could.
 fn evict(target: &Target) -> Result<bool, Error> {
-    let model = target.open()?;
-    // A page that was just used is spared once.
-    let could = model.page_out() && model.page_out();
-    Ok(could && model.residency().is_some_and(|(resident, all)| resident < all / 10))
+    Ok(super::evict(&target.open()?))
 }
 
 /// How long the disk alone takes.
