@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let precision = Precision::named(rest.get(1).map_or("auto", |name| name), isa)?;
     let model = Model::open_in(precision, Path::new(model), Path::new(cache))?;
+    model.keep();
     let mut session = Session::with_isa(&model, n_threads.parse()?, isa);
     println!("ready koe {} {} {}", env!("CARGO_PKG_VERSION"), isa.name(), precision.name());
     for line in std::io::stdin().lock().lines() {

@@ -16,8 +16,8 @@ use crate::{Error, Precision};
 
 pub(crate) use crate::pack::Section;
 
-/// To be raised with any change to what a section holds; a pack of another version is rebuilt.
-const LAYOUT_VERSION: u32 = 2;
+/// To be raised with any change to what a section holds or where it lies; a pack of another version is rebuilt.
+const LAYOUT_VERSION: u32 = 3;
 
 /// Names the layout of everything below for a network of this `config.json`, whose numbers decide
 /// what the sections are.
@@ -69,6 +69,20 @@ impl<'a> Loader<'a> {
         let precision = std::mem::replace(&mut self.precision, Precision::F32);
         let loaded = load(self);
         self.precision = precision;
+        loaded
+    }
+
+    /// What `load` loads lies together in the pack, apart from the rest, for weights that all layers
+    /// have some of and that are used at once.
+    pub(crate) fn apart<T>(&mut self, load: impl FnOnce(&mut Self) -> T) -> T {
+        let set = |source: &mut Source<'_>, is_apart| {
+            if let Source::Making(_, sink) = source {
+                sink.set_apart(is_apart);
+            }
+        };
+        set(&mut self.source, true);
+        let loaded = load(self);
+        set(&mut self.source, false);
         loaded
     }
 

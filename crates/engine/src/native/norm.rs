@@ -121,7 +121,8 @@ pub(crate) struct StyleLayer {
 
 impl StyleLayer {
     pub(crate) fn load(load: &mut Loader<'_>, name: &str, channels: usize) -> Result<Self, Error> {
-        let fc = Product::linear(load, &format!("{name}.fc"), HALF_STYLE, 2 * channels)?;
+        let fc = load
+            .apart(|load| Product::linear(load, &format!("{name}.fc"), HALF_STYLE, 2 * channels))?;
         let at = load.place_in_styles(fc.n);
         Ok(Self { fc, at })
     }

@@ -83,6 +83,24 @@ fn a_pack_in_memory_looks_the_same() {
 }
 
 #[test]
+fn what_is_used_at_once_lies_together() {
+    let walk: Walk = |mut writer| {
+        for (name, is_apart) in [("a", false), ("b", true), ("c", false), ("d", true)] {
+            writer.set_apart(is_apart);
+            let number = f32::from(name.as_bytes()[0]);
+            writer.numbers(name, 100, || Ok(vec![number; 100]))?;
+        }
+        Ok(())
+    };
+    let pack = Pack::in_memory("key", &walk).unwrap();
+    let places = ["b", "d", "a", "c"].map(|name| pack.f32(name).unwrap().as_ptr().addr());
+    assert!(places.windows(2).all(|pair| pair[1] - pair[0] == 448), "{places:?}");
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(pack.f32(name).unwrap(), [f32::from(name.as_bytes()[0]); 100], "{name}");
+    }
+}
+
+#[test]
 fn a_section_keeps_its_pack_alive() {
     let section: Section =
         Arc::new(Pack::in_memory("key", &sections).unwrap()).section("a").unwrap();

@@ -6,7 +6,6 @@
 //! What comes out are the bytes of the file, in memory.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,11 +22,12 @@ enum Phase<'a> {
     Filling { rooms: &'a dyn Rooms, at: usize },
 }
 
-/// Where sections will lie.
+/// The sections in the order of the walk, each with its length alone, and whether it is apart.
 #[derive(Default)]
 struct Plan {
-    entries: Vec<Entry>,
+    sections: Vec<(Entry, bool)>,
     names: HashSet<String>,
+    is_apart: bool,
 }
 
 /// Where the bytes of every section go.
@@ -41,7 +41,10 @@ trait Rooms: Sync {
 
 /// Rooms in memory.
 struct Shared<'a> {
+    /// In the order of their places.
     rooms: Vec<Mutex<&'a mut [u8]>>,
+    /// The room of each section of the walk.
+    ranks: &'a [usize],
     /// The first that nobody has taken.
     next: AtomicUsize,
 }
@@ -72,19 +75,43 @@ impl PackWriter<'_> {
     }
 }
 
+impl PackWriter<'_> {
+    /// Whether the sections that follow shall lie together, apart from the others: what is used at
+    /// once, though layers have it one by one.
+    pub(crate) fn set_apart(&mut self, is_apart: bool) {
+        if let Phase::Planning(plan) = &mut self.0 {
+            plan.is_apart = is_apart;
+        }
+    }
+}
+
 impl Plan {
     fn place(&mut self, name: &str, kind: Kind, n_bytes: usize) -> Result<(), Error> {
         if !self.names.insert(name.to_owned()) {
             let problem = format!("section {name} is given twice");
             return Err(Error::Malformed { file: "the pack".to_owned(), problem });
         }
-        let start = self.end().next_multiple_of(ALIGN);
-        self.entries.push(Entry { name: name.to_owned(), kind, range: start..start + n_bytes });
+        let entry = Entry { name: name.to_owned(), kind, range: 0..n_bytes };
+        self.sections.push((entry, self.is_apart));
         Ok(())
     }
 
-    fn end(&self) -> usize {
-        self.entries.last().map_or(HEADER_BYTES, |entry| entry.range.end)
+    /// The sections in the order of their places, those apart first, and for each of the walk which
+    /// one of these it is.
+    fn lay_out(self) -> (Vec<Entry>, Vec<usize>) {
+        let mut order: Vec<usize> = (0..self.sections.len()).collect();
+        order.sort_by_key(|&i| !self.sections[i].1);
+        let (mut entries, mut ranks) = (Vec::new(), vec![0; order.len()]);
+        let mut end = HEADER_BYTES;
+        for (rank, i) in order.into_iter().enumerate() {
+            let mut entry = self.sections[i].0.clone();
+            let start = end.next_multiple_of(ALIGN);
+            end = start + entry.range.len();
+            entry.range = start..end;
+            entries.push(entry);
+            ranks[i] = rank;
+        }
+        (entries, ranks)
     }
 }
 
@@ -95,7 +122,7 @@ impl Rooms for Shared<'_> {
     }
 
     fn put(&self, index: usize, bytes: &[u8]) {
-        let mut room = self.rooms[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut room = self.rooms[self.ranks[index]].lock().unwrap_or_else(PoisonError::into_inner);
         room.copy_from_slice(bytes);
     }
 }
@@ -107,17 +134,14 @@ where
 {
     let mut plan = Plan::default();
     walk(PackWriter(Phase::Planning(&mut plan)))?;
-    let table_start = plan.end().next_multiple_of(ALIGN);
+    let (entries, ranks) = plan.lay_out();
+    let end = entries.last().map_or(HEADER_BYTES, |entry| entry.range.end);
+    let table_start = end.next_multiple_of(ALIGN);
     let n_chunks = (table_start - HEADER_BYTES).div_ceil(CHUNK_BYTES);
-    let mut table =
-        Table { key: key.to_owned(), entries: plan.entries, chunk_hashes: vec![0; n_chunks] };
+    let mut table = Table { key: key.to_owned(), entries, chunk_hashes: vec![0; n_chunks] };
     let n_bytes = table_start + table.encode().len();
     let mapping = Mapping::in_memory(n_bytes, |file| {
-        fill(
-            &mut file[..table_start],
-            table.entries.iter().map(|entry| entry.range.clone()),
-            walk,
-        )?;
+        fill(&mut file[..table_start], &table.entries, &ranks, walk)?;
         table.chunk_hashes = format::hashes(&file[HEADER_BYTES..table_start]);
         let table = table.encode();
         file[..HEADER_BYTES].copy_from_slice(&format::header(table_start, &table));
@@ -128,22 +152,18 @@ where
 }
 
 /// Has the walk made by as many threads as are worth it.
-fn fill<W>(
-    file: &mut [u8],
-    places: impl Iterator<Item = Range<usize>>,
-    walk: &W,
-) -> Result<(), Error>
+fn fill<W>(file: &mut [u8], entries: &[Entry], ranks: &[usize], walk: &W) -> Result<(), Error>
 where
     W: Fn(PackWriter<'_>) -> Result<(), Error> + Sync,
 {
     let (mut rest, mut end) = (file, 0);
-    let rooms = places.map(|place| {
+    let rooms = entries.iter().map(|Entry { range: place, .. }| {
         let from_here = std::mem::take(&mut rest).split_at_mut(place.start - end).1;
         let (room, after) = from_here.split_at_mut(place.len());
         (rest, end) = (after, place.end);
         Mutex::new(room)
     });
-    let rooms = Shared { rooms: rooms.collect(), next: AtomicUsize::new(0) };
+    let rooms = Shared { rooms: rooms.collect(), ranks, next: AtomicUsize::new(0) };
     let work = || walk(PackWriter(Phase::Filling { rooms: &rooms, at: 0 }));
     let n_threads = format::threads_for(rooms.rooms.len());
     std::thread::scope(|scope| {
