@@ -26,7 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let open = |precision| match folder.as_str() {
         "builtin" => Model::builtin_in(precision),
-        folder => Model::open_in(precision, Path::new(folder), Path::new(cache)),
+        folder => {
+            Model::open_in(precision, Path::new(folder), Path::new(cache)).inspect(Model::keep)
+        }
     };
     let mut bf16 = Session::new(&open(Precision::Bf16)?, 2);
     let mut f32 = Session::new(&open(Precision::F32)?, 2);

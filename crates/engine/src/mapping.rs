@@ -55,31 +55,43 @@ impl Mapping {
     /// Puts the pages of a file in the place of memory, which the system then has back. The file
     /// must have the very bytes, and is trusted as one that is mapped is. Where that cannot be,
     /// memory stays.
+    #[cfg(target_os = "linux")]
     pub(crate) fn back_by(&self, file: &File) -> io::Result<()> {
-        if file.metadata()?.len() != self.map.len() as u64 {
+        // Mapped elsewhere first: a file system that refuses would leave a hole here.
+        let elsewhere = Self::new(file)?.map;
+        if elsewhere.len() != self.map.len() {
             return Err(io::Error::other("the file changed while it was written"));
         }
-        #[cfg(unix)]
-        {
-            // SAFETY: The range is the whole of a mapping that this owns, and stays one of the same
-            // length, to be unmapped as it would have been. The system changes the pages of a range
-            // at once, so whoever reads meanwhile finds the same bytes before and after.
-            let place = unsafe {
-                libc::mmap(
-                    self.map.as_ptr().cast_mut().cast(),
-                    self.map.len(),
-                    libc::PROT_READ,
-                    libc::MAP_SHARED | libc::MAP_FIXED,
-                    std::os::fd::AsRawFd::as_raw_fd(file),
-                    0,
-                )
-            };
-            if place == libc::MAP_FAILED {
-                return Err(io::Error::last_os_error());
+        // SAFETY: Both ranges are whole mappings that this owns, of one length. The range here stays
+        // mapped, to be unmapped as it would have been; the other one is gone, and so is not to be
+        // unmapped. The system changes the pages of a range at once, so whoever reads meanwhile
+        // finds the same bytes before and after.
+        let moved = unsafe {
+            libc::mremap(
+                elsewhere.as_ptr().cast_mut().cast(),
+                elsewhere.len(),
+                self.map.len(),
+                libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+                self.map.as_ptr().cast_mut().cast::<libc::c_void>(),
+            )
+        };
+        if moved == libc::MAP_FAILED {
+            let error = io::Error::last_os_error();
+            if self.resident_bytes().is_none() {
+                // Nothing is left at this place that others read from; nor can it be mended.
+                std::process::abort();
             }
-            self.is_of_file.store(true, Ordering::Release);
+            return Err(error);
         }
+        std::mem::forget(elsewhere);
+        self.is_of_file.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Not known how without a moment in which nothing is there; memory stays.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn back_by(&self, _file: &File) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Whether its pages are those of a file, which the system may drop and bring back.

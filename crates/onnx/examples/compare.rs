@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cache = std::env::temp_dir().join("koe-compare");
     for precision in [Precision::F32, Precision::Bf16] {
         let model = Model::open_in(precision, folder.as_ref(), &cache)?;
+        model.keep();
         let name = model.voices().first().cloned().ok_or("the model has no voice")?;
         let voice = model.voice(&name)?;
         println!("native {precision:?}, {threads} threads, voice {name}");

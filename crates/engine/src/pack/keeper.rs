@@ -92,12 +92,12 @@ fn keep(mapping: &Mapping, path: &Path, key: &Key) -> io::Result<()> {
     written.file.write_all(mapping)?;
     // A full disk may be noticed only here; and a name must never stand for less than a pack.
     written.file.sync_all()?;
-    let file = written.rename(path)?;
+    written.rename(path)?;
     if let Some(cache) = path.parent() {
         remove_packs(cache, |name| key.replaces(name));
     }
     // The file is there for the next start, whatever comes of this.
-    if mapping.back_by(&file).is_ok() {
+    if File::open(path).is_ok_and(|file| mapping.back_by(&file).is_ok()) {
         mapping.bring_back(&|| false);
     }
     Ok(())
@@ -113,16 +113,16 @@ struct Unnamed {
 impl Unnamed {
     fn create(path: PathBuf) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         Ok(Self { file: options.open(&path)?, path, is_named: false })
     }
 
-    fn rename(mut self, path: &Path) -> io::Result<File> {
+    fn rename(mut self, path: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, path)?;
         self.is_named = true;
-        self.file.try_clone()
+        Ok(())
     }
 }
 
@@ -140,15 +140,20 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_extension(format!("tmp.{}", std::process::id()))
 }
 
-/// Removes what processes left that died while they built this pack; called under its lock.
+/// Removes what processes left that died while they built this pack, called under its lock, or
+/// another one that nobody builds.
 fn remove_left_overs(path: &Path) {
     let Some((folder, name)) = path.parent().zip(path.file_stem().and_then(|name| name.to_str()))
     else {
         return;
     };
-    let prefix = format!("{name}.tmp.");
     for entry in folder.read_dir().into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+        let file = entry.file_name();
+        let Some((of, _)) = file.to_str().and_then(|file| file.split_once(".tmp.")) else {
+            continue;
+        };
+        let lock = OpenOptions::new().write(true).open(folder.join(of).with_extension("lock"));
+        if of == name || lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -83,6 +83,20 @@ fn a_pack_in_memory_looks_the_same() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_where_a_file_cannot_take_its_place() {
+    let fill = |bytes: &mut [u8]| {
+        bytes.fill(7);
+        Ok(())
+    };
+    let mapping = Mapping::in_memory(10_000, fill).unwrap();
+    for path in ["/", "/dev/null", "/proc/self/status"] {
+        assert!(mapping.back_by(&File::open(path).unwrap()).is_err(), "{path}");
+    }
+    assert!(!mapping.is_of_file() && mapping.iter().all(|&byte| byte == 7));
+}
+
+#[test]
 fn what_is_used_at_once_lies_together() {
     let walk: Walk = |mut writer| {
         for (name, is_apart) in [("a", false), ("b", true), ("c", false), ("d", true)] {
@@ -298,8 +312,11 @@ fn what_a_dead_process_left_is_removed_by_the_next_one() {
     std::fs::write(&left, b"half a pack").unwrap();
     let other = folder.join("0123-other.tmp.4194305");
     std::fs::write(&other, b"of another pack, perhaps being built").unwrap();
+    let unlocked = folder.join("4567-other.tmp.4194305");
+    std::fs::write(&unlocked, b"of a pack that nobody builds").unwrap();
+    std::fs::write(unlocked.with_extension("").with_extension("lock"), b"").unwrap();
     assert!(cache.open().built);
-    assert!(!left.exists() && other.exists());
+    assert!(!left.exists() && !unlocked.exists() && other.exists());
 }
 
 #[test]

@@ -164,7 +164,14 @@ where
         Mutex::new(room)
     });
     let rooms = Shared { rooms: rooms.collect(), ranks, next: AtomicUsize::new(0) };
-    let work = || walk(PackWriter(Phase::Filling { rooms: &rooms, at: 0 }));
+    let work = || {
+        let walked = walk(PackWriter(Phase::Filling { rooms: &rooms, at: 0 }));
+        if walked.is_err() {
+            // The others need not go on.
+            rooms.next.store(usize::MAX, Ordering::Relaxed);
+        }
+        walked
+    };
     let n_threads = format::threads_for(rooms.rooms.len());
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..n_threads)

@@ -195,7 +195,8 @@ unsafe fn step<const TALL: bool, const WIDE: bool>(
     }
 }
 
-/// The CPU's own unit. While it has no shape, it costs a switch between threads nothing.
+/// The CPU's own unit. Its tiles keep their content from one block of assembler to the next because
+/// compiled code uses none. While it has no shape, it costs a switch between threads nothing.
 struct Amx(());
 
 impl Amx {

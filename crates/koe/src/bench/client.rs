@@ -39,7 +39,11 @@ struct Answer {
 /// Asks for a path; for speech, if there is a request for it.
 fn ask(address: &str, path: &str, request: Option<&Value>) -> Result<Answer, Error> {
     // Each request has a connection of its own, as a new listener has.
-    let config = Agent::config_builder().http_status_as_error(false).max_idle_connections(0);
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .proxy(None)
+        .max_redirects(0);
     let (agent, url) = (Agent::new_with_config(config.build()), format!("http://{address}{path}"));
     let begun = Instant::now();
     let answer = match request {

@@ -15,6 +15,7 @@ pub fn run(target: &Target, n_tokens: usize, rounds: usize, all: bool) -> Result
         return Err(format!("{n_tokens} tokens, but one call takes 1 to {MAX_TOKENS}").into());
     }
     let model = target.open()?;
+    model.keep();
     let name = model.voices().into_iter().next().ok_or("the model has no voices")?;
     let voice = model.voice(&name)?;
     let (sentence, _) = model.tokens("ðə ʃˈɪp lˈɛft ðə hˈɑɹbəɹ bəfˈɔɹ ðə sˈʌn wʌz ˈʌp, ");

@@ -61,6 +61,7 @@ impl Narrator {
                 choice::Error::Engine(error) => error,
                 error => koe_engine::Error::Request(error.to_string()),
             })?;
+            opened.model.keep();
             let session = Session::with_isa(&opened.model, threads, isa);
             Ok(Box::new(Native::new(session, opened.voice, opened.gain)) as Box<dyn Speaker>)
         });

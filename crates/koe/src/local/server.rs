@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use koe_engine::{Cancel, Request};
 use koe_text::Dialect;
+use rustix::fs::OFlags;
 
 use super::wire::{self, Answer, Ask, Hello, Welcome};
 use crate::service::{Cast, Service};
@@ -95,6 +96,34 @@ fn which(path: &Path) -> io::Result<(u64, u64)> {
     Ok((meta.dev(), meta.ino()))
 }
 
+/// The lock on a socket's place, which nobody needs for longer than a moment.
+fn take(path: &Path) -> io::Result<fs::File> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    // Others may be able to write to the folder: no link is followed, and no pipe waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let lock = options.custom_flags(flags.bits().cast_signed()).open(path)?;
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let problem = format!("another process holds {}", path.display());
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
+            }
+            // Where the file system has no locks there is nothing to wait for.
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                return Ok(lock);
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
 /// Takes the place of a socket that nobody listens to any more, never of one that works, and never
 /// of anything else.
 fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -105,11 +134,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     // is there a moment before it is listened to.
     let mut lock = path.as_os_str().to_owned();
     lock.push(".lock");
-    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(lock)?;
-    match lock.lock() {
-        Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
-        _ => {}
-    }
+    let _lock = take(Path::new(&lock))?;
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let told = |problem: &str| Err(io::Error::new(error.kind(), problem));

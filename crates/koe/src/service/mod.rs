@@ -256,7 +256,7 @@ impl Service {
                 }
                 Err(problem) => {
                     tracing::error!(problem, "the first synthesis failed");
-                    self.keep_pack();
+                    self.library().model().keep();
                     self.0.state.send_replace(State::Starting(Some(problem)));
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }

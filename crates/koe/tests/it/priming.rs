@@ -222,6 +222,16 @@ fn garbage_on_the_local_socket_harms_nobody() {
 }
 
 #[test]
+fn a_socket_whose_place_another_holds_keeps_no_server_from_starting() {
+    let home = Sandbox::new();
+    let lock = std::fs::File::create(home.write(".cache/koe/koe.sock.lock", "")).unwrap();
+    lock.lock().unwrap();
+    let server = serve(&home, &[]);
+    assert_eq!(server.get("/health").0, 200);
+    assert!(!home.path(".cache/koe/koe.sock").exists());
+}
+
+#[test]
 fn systemd_is_told_and_its_watchdog_is_fed() {
     let home = Sandbox::new();
     let path = home.path("notify.sock");
