@@ -223,11 +223,12 @@ impl Model {
 
     /// The names of the voices that come with the model, sorted.
     pub fn voices(&self) -> Vec<String> {
-        match &self.0.voices {
-            Voices::BuiltIn => builtin::VOICES.map(|(name, _)| name.to_owned()).to_vec(),
-            Voices::Files(files) => files.iter().map(|(name, _)| name.clone()).collect(),
-            Voices::Together(all) => all.names().map(str::to_owned).collect(),
-        }
+        self.0.voices.names()
+    }
+
+    /// The voices of the model that [`Model::open_in`] would open, without opening it.
+    pub fn voices_in(folder: &Path) -> Result<Vec<String>, Error> {
+        Ok(Voices::in_folder(folder)?.names())
     }
 
     /// One of [`Model::voices`].
@@ -271,6 +272,14 @@ fn read_config(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 impl Voices {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::BuiltIn => builtin::VOICES.map(|(name, _)| name.to_owned()).to_vec(),
+            Self::Files(files) => files.iter().map(|(name, _)| name.clone()).collect(),
+            Self::Together(all) => all.names().map(str::to_owned).collect(),
+        }
+    }
+
     fn in_folder(folder: &Path) -> Result<Self, Error> {
         let together = VOICE_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
         let voices = folder.join("voices");

@@ -183,6 +183,14 @@ pub fn precision(config: &Config) -> Precision {
 
 /// Opens what was chosen.
 pub fn open(choice: &Choice, config: &Config) -> Result<Opened, Error> {
+    // A voice that is not there is to be told before weights are packed. What else is wrong with
+    // the folder is told when it is opened.
+    if let Which::Kokoro(folder) | Which::Folder(folder) = &choice.model
+        && let Ok(known) = Model::voices_in(folder)
+        && !known.is_empty()
+    {
+        parts(choice, &known)?;
+    }
     cast(choice, &open_model(&choice.model, config)?)
 }
 
@@ -199,7 +207,27 @@ pub fn open_model(which: &Which, config: &Config) -> Result<Model, Error> {
 
 /// Finds the chosen voice in the chosen model, which is open already.
 pub fn cast(choice: &Choice, model: &Model) -> Result<Opened, Error> {
-    let known = model.voices();
+    let parts = parts(choice, &model.voices())?;
+    // In f64, where no sum of f32 overflows and no product vanishes.
+    let weights: f64 = parts.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let share = |weight: f32| f64::from(weight) / weights;
+    let gains = parts.iter().map(|(name, weight)| f64::from(model.gain(name)) * share(*weight));
+    let gain = gains.sum::<f64>() as f32;
+    let voice = match &parts[..] {
+        [(name, _)] => model.voice(name)?,
+        parts => {
+            let load = |(name, weight): &(String, f32)| Ok((model.voice(name)?, *weight));
+            let parts = parts.iter().map(load).collect::<Result<Vec<_>, Error>>()?;
+            Voice::mix(&parts)?
+        }
+    };
+    let dialect = parts.first().and_then(|(name, _)| voices::dialect(name));
+    let names = parts.into_iter().map(|(name, _)| name).collect();
+    Ok(Opened { model: model.clone(), voice, gain, dialect, names })
+}
+
+/// The voices of the choice among those that its model has, with their weights.
+fn parts(choice: &Choice, known: &[String]) -> Result<Vec<(String, f32)>, Error> {
     let has = |name: &str| known.iter().any(|known| known == name);
     let default;
     let mix = match &choice.voice {
@@ -232,22 +260,7 @@ pub fn cast(choice: &Choice, model: &Model) -> Result<Opened, Error> {
         }
         parts.push((name.to_owned(), *weight));
     }
-    // In f64, where no sum of f32 overflows and no product vanishes.
-    let weights: f64 = parts.iter().map(|(_, weight)| f64::from(*weight)).sum();
-    let share = |weight: f32| f64::from(weight) / weights;
-    let gains = parts.iter().map(|(name, weight)| f64::from(model.gain(name)) * share(*weight));
-    let gain = gains.sum::<f64>() as f32;
-    let voice = match &parts[..] {
-        [(name, _)] => model.voice(name)?,
-        parts => {
-            let load = |(name, weight): &(String, f32)| Ok((model.voice(name)?, *weight));
-            let parts = parts.iter().map(load).collect::<Result<Vec<_>, Error>>()?;
-            Voice::mix(&parts)?
-        }
-    };
-    let dialect = parts.first().and_then(|(name, _)| voices::dialect(name));
-    let names = parts.into_iter().map(|(name, _)| name).collect();
-    Ok(Opened { model: model.clone(), voice, gain, dialect, names })
+    Ok(parts)
 }
 
 /// The folder of Kokoro-82M, if it is here: where the environment says, which must then be true, or

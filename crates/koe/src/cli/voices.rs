@@ -28,18 +28,18 @@ pub(super) fn run(args: &VoicesArgs, config: &Config) -> Result<(), Failure> {
     let kokoro = choice::installed(config)?;
     let rows = match wish.as_deref() {
         None => {
-            let mut rows = kokoro_rows(kokoro.as_deref(), config)?;
+            let mut rows = kokoro_rows(kokoro.as_deref())?;
             rows.extend(builtin_rows(kokoro.is_none()));
             rows
         }
         Some("builtin") => builtin_rows(true),
-        Some("kokoro-82m") => kokoro_rows(kokoro.as_deref(), config)?,
+        Some("kokoro-82m") => kokoro_rows(kokoro.as_deref())?,
         Some(folder) => {
             let wish = Wish { model: Some(folder.to_owned()), voice: None };
             let Which::Folder(folder) = choice::choose(&wish, None)?.model else {
                 return Err(Failure::usage(format!("{folder} is not a folder")));
             };
-            let names = Model::open(&folder, &config.cache).map_err(choice::Error::from)?.voices();
+            let names = Model::voices_in(&folder).map_err(choice::Error::from)?;
             names.iter().map(|name| row(name, "folder", true, Vec::new())).collect()
         }
     };
@@ -80,9 +80,9 @@ fn builtin_rows(has_openai: bool) -> Vec<Row> {
 }
 
 /// Kokoro's voices: those that are published, and others that its folder holds.
-fn kokoro_rows(folder: Option<&Path>, config: &Config) -> Result<Vec<Row>, Failure> {
+fn kokoro_rows(folder: Option<&Path>) -> Result<Vec<Row>, Failure> {
     let here = match folder {
-        Some(folder) => voices_in(folder, config)?,
+        Some(folder) => Model::voices_in(folder).map_err(choice::Error::from)?,
         None => Vec::new(),
     };
     let aliases = |voice: &str| {
@@ -95,10 +95,6 @@ fn kokoro_rows(folder: Option<&Path>, config: &Config) -> Result<Vec<Row>, Failu
         .chain(own)
         .map(|name| row(name, "kokoro-82m", here.iter().any(|here| here == name), aliases(name)));
     Ok(rows.collect())
-}
-
-fn voices_in(folder: &Path, config: &Config) -> Result<Vec<String>, Failure> {
-    Ok(Model::open(folder, &config.cache).map_err(choice::Error::from)?.voices())
 }
 
 fn row(name: &str, model: &'static str, installed: bool, openai: Vec<&'static str>) -> Row {

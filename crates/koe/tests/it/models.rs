@@ -84,6 +84,7 @@ fn a_voice_that_is_not_in_the_folder_is_missing() {
         let arguments = ["say", "hi", "-v", voice, "-o", "a.wav"];
         with(&sandbox, "KOKORO_MODEL_DIR", &folder, &arguments).fails(3, "koe pull");
     }
+    assert!(!sandbox.path(".cache").exists(), "a mistake costs no packing");
 }
 
 #[test]
