@@ -44,7 +44,10 @@ impl Mapping {
     ) -> Result<Self, Error> {
         let no_memory = |problem: io::Error| Error::Malformed {
             file: "the pack".to_owned(),
-            problem: format!("there is no memory for its {n_bytes} bytes: {problem}"),
+            problem: format!(
+                "there is no memory for its {n_bytes} bytes ({problem}); if those are too many, \
+                 config.json does not belong to the weights"
+            ),
         };
         let mut map = MmapMut::map_anon(n_bytes).map_err(no_memory)?;
         fill(&mut map)?;
