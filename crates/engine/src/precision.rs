@@ -27,10 +27,7 @@ pub struct UnknownPrecision(String);
 impl Precision {
     /// The fastest with these instructions.
     pub fn best(isa: Isa) -> Self {
-        match isa.has_fast_bf16() {
-            true => Self::bf16(isa),
-            false => Self::F32,
-        }
+        if isa.has_fast_bf16() { Self::bf16(isa) } else { Self::F32 }
     }
 
     /// `f32`, `bf16`, or `auto` for the best with these instructions: what `KOKORO_PRECISION`

@@ -16,7 +16,8 @@ use crate::{Error, Precision};
 
 pub(crate) use crate::pack::Section;
 
-/// To be raised with any change to what a section holds or where it lies; a pack of another version is rebuilt.
+/// To be raised with any change to what a section holds or where it lies; a pack of another version
+/// is rebuilt.
 const LAYOUT_VERSION: u32 = 3;
 
 /// Names the layout of everything below for a network of this `config.json`, whose numbers decide
@@ -163,9 +164,10 @@ impl<'a> Loader<'a> {
         make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
     ) -> Result<Weights, Error> {
         let k = n_taps * depth;
-        match self.precision.is_bf16() {
-            true if depth.is_multiple_of(2) => Ok(Weights::Bf16(self.panels(name, k, n, make)?)),
-            _ => Ok(Weights::F32(self.panels(name, k, n, make)?)),
+        if self.precision.is_bf16() && depth.is_multiple_of(2) {
+            Ok(Weights::Bf16(self.panels(name, k, n, make)?))
+        } else {
+            Ok(Weights::F32(self.panels(name, k, n, make)?))
         }
     }
 
@@ -177,11 +179,10 @@ impl<'a> Loader<'a> {
         shape: Shape,
         make: impl FnOnce(&Checkpoint) -> Result<At, Error>,
     ) -> Result<Weights, Error> {
-        match self.precision.is_bf16() {
-            true if shape.depth.is_multiple_of(2) => {
-                Ok(Weights::Bf16(self.transformed(name, shape, make)?))
-            }
-            _ => Ok(Weights::F32(self.transformed(name, shape, make)?)),
+        if self.precision.is_bf16() && shape.depth.is_multiple_of(2) {
+            Ok(Weights::Bf16(self.transformed(name, shape, make)?))
+        } else {
+            Ok(Weights::F32(self.transformed(name, shape, make)?))
         }
     }
 

@@ -92,16 +92,24 @@ impl<E, P: FnMut(&str) -> Result<(), E>> Bench<'_, P> {
             let name = format!("{kind}{}", shape.name);
             if self.wants(&name) {
                 let seconds = self.product::<T>(shape);
-                let macs = (shape.n_rows * shape.depth * shape.n_taps * shape.n) as f64;
-                let rate = 2.0 * macs / seconds / 1e9;
-                (self.print)(&format!(
-                    "| {name} | {} | {rate:.1} GFLOP/s | {:.0} % |",
-                    time(seconds),
-                    100.0 * rate / self.peak
-                ))?;
+                self.product_row(&name, shape, shape.n_rows, seconds)?;
             }
         }
         Ok(())
+    }
+
+    fn product_row(
+        &mut self,
+        name: &str,
+        shape: &Shape,
+        n_rows: usize,
+        seconds: f64,
+    ) -> Result<(), E> {
+        let macs = (n_rows * shape.depth * shape.n_taps * shape.n) as f64;
+        let rate = 2.0 * macs / seconds / 1e9;
+        let of_peak = 100.0 * rate / self.peak;
+        let time = time(seconds);
+        (self.print)(&format!("| {name} | {time} | {rate:.1} GFLOP/s | {of_peak:.0} % |"))
     }
 
     fn product<T: Number>(&self, shape: &Shape) -> f64 {
@@ -161,12 +169,7 @@ impl<E, P: FnMut(&str) -> Result<(), E>> Bench<'_, P> {
                         (inputs.get_mut(), products.get_mut()),
                     );
                 });
-                let rate = 2.0 * (n_rows * depth * n_taps * n) as f64 / seconds / 1e9;
-                (self.print)(&format!(
-                    "| {name} | {} | {rate:.1} GFLOP/s | {:.0} % |",
-                    time(seconds),
-                    100.0 * rate / self.peak
-                ))?;
+                self.product_row(&name, shape, n_rows, seconds)?;
             }
         }
         Ok(())

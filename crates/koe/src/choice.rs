@@ -183,15 +183,21 @@ pub fn precision(config: &Config) -> Precision {
 
 /// Opens what was chosen.
 pub fn open(choice: &Choice, config: &Config) -> Result<Opened, Error> {
-    // A voice that is not there is to be told before weights are packed. What else is wrong with
-    // the folder is told when it is opened.
-    if let Which::Kokoro(folder) | Which::Folder(folder) = &choice.model
+    check_voice(choice)?;
+    cast(choice, &open_model(&choice.model, config)?)
+}
+
+/// Whether the model has the voice that was asked for, to be told before weights are packed. What
+/// else is wrong with its folder is told when it is opened.
+pub fn check_voice(choice: &Choice) -> Result<(), Error> {
+    if choice.voice.is_some()
+        && let Which::Kokoro(folder) | Which::Folder(folder) = &choice.model
         && let Ok(known) = Model::voices_in(folder)
         && !known.is_empty()
     {
         parts(choice, &known)?;
     }
-    cast(choice, &open_model(&choice.model, config)?)
+    Ok(())
 }
 
 /// Opens a model in the precision that is asked for, or else the best.

@@ -82,6 +82,11 @@ pub fn measure(
     let mut was_stale = false;
     if let Some(memory) = memory {
         was_stale = memory.recall(model.identity()) == Recalled::Stale;
+        if was_stale {
+            tracing::info!(
+                "this machine's speed was measured on another one; it was measured anew"
+            );
+        }
         if let Err(error) = memory.remember(model.identity(), measured) {
             tracing::warn!(%error, "cannot remember this machine's speed; each start measures it");
         }

@@ -4,68 +4,57 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 
 use super::{Key, remove_packs};
 use crate::mapping::Mapping;
 
-/// A file that is to be written. Whoever drops this writes it or waits for it, so that a command
-/// that speaks one sentence leaves its pack behind too.
+/// A file that is to be written. Whoever drops this has it written and waits for it, so that a
+/// command that speaks one sentence leaves its pack behind too.
 pub(super) struct Keeper {
-    state: Mutex<State>,
-    outcome: Arc<OnceLock<Result<(), String>>>,
+    /// Until it has begun.
+    job: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    outcome: Arc<Outcome>,
 }
 
-enum State {
-    Waiting(Box<dyn FnOnce() + Send>),
-    Writing(JoinHandle<()>),
-    Over,
+type Outcome = OnceLock<Result<(), String>>;
+
+/// Tells the outcome however the thread ends.
+struct Teller(Arc<Outcome>);
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        // Does nothing where it was told.
+        let _ = self.0.set(Err("the packed weights are not kept: no thread wrote them".to_owned()));
+    }
 }
 
 impl Keeper {
     /// `lock` is held until the file has its name or cannot have it.
     pub(super) fn new(mapping: &Arc<Mapping>, path: PathBuf, key: Key, lock: File) -> Self {
-        let outcome = Arc::new(OnceLock::new());
-        let (mapping, told) = (Arc::clone(mapping), Arc::clone(&outcome));
+        let outcome = Arc::new(Outcome::new());
+        let (mapping, teller) = (Arc::clone(mapping), Teller(Arc::clone(&outcome)));
         let job = move || {
             let kept = keep(&mapping, &path, &key);
             drop(lock);
             let cache = path.parent().unwrap_or(&path);
-            let _ = told.set(kept.map_err(|refused| not_kept(cache, &refused)));
+            let _ = teller.0.set(kept.map_err(|refused| not_kept(cache, &refused)));
         };
-        Self { state: Mutex::new(State::Waiting(Box::new(job))), outcome }
+        Self { job: Mutex::new(Some(Box::new(job))), outcome }
     }
 
     /// Begins to write, on a thread of its own.
     pub(super) fn start(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = match std::mem::replace(&mut *state, State::Over) {
-            State::Waiting(job) => {
-                let thread = std::thread::Builder::new().name("koe-pack".to_owned()).spawn(job);
-                match thread {
-                    Ok(thread) => State::Writing(thread),
-                    Err(error) => {
-                        let why = format!("the packed weights are not kept: {error}");
-                        let _ = self.outcome.set(Err(why));
-                        State::Over
-                    }
-                }
-            }
-            begun => begun,
-        };
+        let job = self.job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(job) = job {
+            // Where there is no thread to be had, the job is dropped and tells that.
+            let _ = std::thread::Builder::new().name("koe-pack".to_owned()).spawn(job);
+        }
     }
 
     /// Waits until the file has its name; otherwise why it has not.
     pub(super) fn wait(&self) -> Result<(), &str> {
         self.start();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Writing(thread) = std::mem::replace(&mut *state, State::Over) {
-            let _ = thread.join();
-        }
-        match self.outcome.get() {
-            Some(outcome) => outcome.as_ref().copied().map_err(String::as_str),
-            None => Err("the packed weights are not kept: the thread that writes them died"),
-        }
+        self.outcome.wait().as_ref().copied().map_err(String::as_str)
     }
 }
 
@@ -156,5 +145,20 @@ fn remove_left_overs(path: &Path) {
         if of == name || lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             let _ = std::fs::remove_file(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_no_thread_does_is_told_and_not_waited_for() {
+        let outcome = Arc::new(Outcome::new());
+        let teller = Teller(Arc::clone(&outcome));
+        let job = move || drop(teller.0.set(Ok(())));
+        let keeper = Keeper { job: Mutex::new(Some(Box::new(job))), outcome };
+        drop(keeper.job.lock().unwrap().take());
+        assert!(keeper.wait().unwrap_err().contains("no thread wrote them"));
     }
 }

@@ -1,9 +1,9 @@
-//! How a pack comes to be: planned, filled on all cores, and kept in a file while it is used.
+//! How a pack comes to be in memory: planned, then filled on all cores.
 //!
 //! The sections of a network are known before any number of them is. So the walk over the layers
-//! is made twice: the first tells names and sizes and thereby where everything lies in the file;
-//! the second, on every thread at once, computes the sections that no other thread has taken yet.
-//! What comes out are the bytes of the file, in memory.
+//! is made once for names and sizes and thereby where everything lies in the file; then on every
+//! thread at once, each computing the sections that no other has taken yet. What comes out are the
+//! bytes of the file, in memory; `keeper.rs` writes them.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,8 @@ struct Plan {
     is_apart: bool,
 }
 
-/// Where the bytes of every section go.
+/// Where the bytes of every section go. A trait, because a walk knows nothing of how long the memory
+/// behind it lives.
 trait Rooms: Sync {
     /// Whether whoever asks is the first to.
     fn take(&self, index: usize) -> bool;
@@ -73,9 +74,7 @@ impl PackWriter<'_> {
             }
         }
     }
-}
 
-impl PackWriter<'_> {
     /// Whether the sections that follow shall lie together, apart from the others: what is used at
     /// once, though layers have it one by one.
     pub(crate) fn set_apart(&mut self, is_apart: bool) {

@@ -13,10 +13,10 @@ mod server;
 pub mod startup;
 pub mod throughput;
 
-use koe_engine::Model;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use koe_engine::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::machine;

@@ -90,6 +90,10 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
     let failed = |error: bench::Error| Failure::failed(error.to_string());
     let mut config = config.clone();
     config.model = args.model.clone().or(config.model);
+    let has_record = !matches!(args.what, What::Kernels { .. } | What::Model { .. });
+    if !has_record && (args.json.is_some() || args.compare.is_some()) {
+        return Err(Failure::usage("--json and --compare are not for kernels and model"));
+    }
     // A comparison that cannot be made is told before the work.
     let earlier = args.compare.as_deref().map(read).transpose()?;
     let target = Target::new(&config).map_err(failed)?;

@@ -102,7 +102,8 @@ async fn stay(config: &Config, path: &Path) -> Result<(), Failure> {
         service = serve::open(config.clone()) => service?,
     };
     let on_stop: crate::local::server::OnStop = Box::new(move || on_stop.notify_one());
-    let _listening = serve::listen_locally(config, &service, Some(on_stop))?
+    let _listening = serve::listen_locally(config, &service, Some(on_stop))
+        .await?
         .ok_or_else(|| Failure::failed("it cannot listen; another may run already"))?;
     let life = async {
         serve::prime(&service).await;

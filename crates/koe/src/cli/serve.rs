@@ -135,7 +135,7 @@ async fn serve(
         let _ = running.set(Running { service: service.clone(), websockets });
         door.open(router);
         #[cfg(unix)]
-        let _listening = listen_locally(&config, &service, None)?;
+        let _listening = listen_locally(&config, &service, None).await?;
         prime(&service).await;
         systemd::tell_ready(&service);
         // What is local listens for as long as this waits.
@@ -255,13 +255,16 @@ pub(super) async fn prime(service: &Service) {
 /// Listens for commands on this machine, if that is wanted. A usual socket that cannot be had is no
 /// failure: commands then compute by themselves.
 #[cfg(unix)]
-pub(super) fn listen_locally(
+pub(super) async fn listen_locally(
     config: &Config,
     service: &Service,
     stop: Option<local::server::OnStop>,
 ) -> Result<Option<local::Listening>, Failure> {
     let Some(path) = config.local_socket.path() else { return Ok(None) };
-    match local::server::listen(path, service.clone(), stop) {
+    // On a thread that may wait: another server may be about to start or to stop there.
+    let (place, service) = (path.to_owned(), service.clone());
+    let listen = move || local::server::listen(&place, service, stop);
+    match tokio::task::spawn_blocking(listen).await.map_err(std::io::Error::other).flatten() {
         Ok(listening) => {
             tracing::info!(path = %path.display(), "koe say is served here");
             Ok(Some(listening))

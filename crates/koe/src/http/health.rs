@@ -203,7 +203,7 @@ struct StartupStatus {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct ModelStatus {
     id: String,
-    /// `f32` or `bf16`.
+    /// `f32`, `bf16` or `bf16-tiles`.
     precision: &'static str,
     voices: usize,
     /// What whoever listens should know, such as that this is the small built-in voice.

@@ -152,7 +152,7 @@ struct ModelCache {
     id: String,
     /// Names the checkpoint and the precision.
     identity: String,
-    /// `f32` or `bf16`.
+    /// `f32`, `bf16` or `bf16-tiles`.
     precision: &'static str,
     /// How often its files were opened since the start.
     loads: u64,

@@ -76,6 +76,7 @@ impl Library {
         let kokoro = choice::installed(config)?;
         let wish = Wish { model: model.clone(), voice: voice.clone() };
         let chosen = choice::choose(&wish, kokoro.as_deref())?;
+        choice::check_voice(&chosen)?;
         let loads = AtomicU64::new(0);
         let opened = load(&chosen.model, config, &loads)?;
         let library = Self {
