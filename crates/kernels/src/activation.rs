@@ -84,6 +84,14 @@ pub fn sin_cos(isa: Isa, x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
     dispatch!(isa, sin_cos(x, sin, cos));
 }
 
+/// Complex numbers to magnitudes and phases, in place: the phase is `atan2(imaginary, real)`, within
+/// ±π, with the sign of the imaginary part. Where both parts are below 2^-126 it is that of smaller
+/// angles.
+pub fn polar(isa: Isa, real: &mut [f32], imaginary: &mut [f32]) {
+    assert_eq!(real.len(), imaginary.len());
+    dispatch!(isa, polar(real, imaginary));
+}
+
 /// `out += x`.
 pub fn add(isa: Isa, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len());

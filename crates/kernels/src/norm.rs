@@ -22,18 +22,29 @@ pub fn combine_moments<'a>(
     mean: &mut [f32],
     variance: &mut [f32],
 ) {
-    let total: usize = blocks.clone().map(|(n, ..)| n).sum();
-    for c in 0..mean.len() {
-        let (mut n, mut mu, mut m2) = (0.0f64, 0.0f64, 0.0f64);
+    /// Channels whose sums stay in registers.
+    const GROUP: usize = 8;
+    assert_eq!(mean.len(), variance.len());
+    for (group, (mean, variance)) in
+        mean.chunks_mut(GROUP).zip(variance.chunks_mut(GROUP)).enumerate()
+    {
+        let channels = group * GROUP..group * GROUP + mean.len();
+        let (mut n, mut mu, mut m2) = (0.0f64, [0.0f64; GROUP], [0.0f64; GROUP]);
         for (n_block, mean_block, m2_block) in blocks.clone() {
-            let n_b = n_block as f64;
-            let delta = f64::from(mean_block[c]) - mu;
-            m2 += f64::from(m2_block[c]) + delta * delta * n * n_b / (n + n_b);
-            mu += delta * n_b / (n + n_b);
-            n += n_b;
+            let n_block = n_block as f64;
+            let share = n_block / (n + n_block);
+            let block = mean_block[channels.clone()].iter().zip(&m2_block[channels.clone()]);
+            for ((mu, m2), (&mean_block, &m2_block)) in mu.iter_mut().zip(&mut m2).zip(block) {
+                let delta = f64::from(mean_block) - *mu;
+                *m2 += f64::from(m2_block) + delta * delta * n * share;
+                *mu += delta * share;
+            }
+            n += n_block;
         }
-        mean[c] = mu as f32;
-        variance[c] = (m2 / total as f64) as f32;
+        for ((mean, variance), (mu, m2)) in mean.iter_mut().zip(variance).zip(mu.iter().zip(&m2)) {
+            *mean = *mu as f32;
+            *variance = (m2 / n) as f32;
+        }
     }
 }
 

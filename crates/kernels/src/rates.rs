@@ -236,6 +236,10 @@ impl<E, P: FnMut(&str) -> Result<(), E>> Bench<'_, P> {
             reset(&mut out);
             activation::gelu(isa, out.get_mut());
         })?;
+        self.row("polar 240x128 (with a copy)", n, || {
+            reset(&mut out);
+            activation::polar(isa, out.get_mut(), other.get_mut());
+        })?;
         self.row("sin_cos 240x128", n, || {
             activation::sin_cos(isa, x.get(), out.get_mut(), other.get_mut());
         })?;

@@ -167,6 +167,12 @@ pub(crate) fn sin_cos(x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
     }
 }
 
+pub(crate) fn polar(real: &mut [f32], imaginary: &mut [f32]) {
+    for (re, im) in real.iter_mut().zip(imaginary) {
+        (*re, *im) = ((*re * *re + *im * *im).sqrt(), im.atan2(*re));
+    }
+}
+
 pub(crate) fn add(x: &[f32], out: &mut [f32]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out += x;

@@ -107,12 +107,10 @@ impl Stft {
         self.forward.apply(cx, rows, out, Finish::Store)?;
         let started = cx.clock();
         let bins = self.width() / 2;
-        each_row_block(cx, out, 2 * bins, |_, rows| {
+        each_row_block(cx, out, 2 * bins, |isa, rows| {
             for row in rows.chunks_exact_mut(2 * bins) {
                 let (real, imaginary) = row.split_at_mut(bins);
-                for (re, im) in real.iter_mut().zip(imaginary) {
-                    (*re, *im) = ((*re * *re + *im * *im).sqrt(), im.atan2(*re));
-                }
+                activation::polar(isa, real, imaginary);
             }
         });
         cx.record(started, "stft, to polar", Work::default());

@@ -104,6 +104,16 @@ pub(super) fn sin_cos<S: Simd>(s: S, x: &[f32], sin: &mut [f32], cos: &mut [f32]
 }
 
 #[inline(always)]
+pub(super) fn polar<S: Simd>(s: S, real: &mut [f32], imaginary: &mut [f32]) {
+    for (real, imaginary) in real.chunks_mut(LANES).zip(imaginary.chunks_mut(LANES)) {
+        let (re, im) = (s.load_some(real), s.load_some(imaginary));
+        let magnitude = s.sqrt(s.mul_add(re, re, s.mul(im, im)));
+        s.store_some(magnitude, real);
+        s.store_some(maths::atan2(s, im, re), imaginary);
+    }
+}
+
+#[inline(always)]
 pub(super) fn affine_leaky<S: Simd, T: Kind>(
     s: S,
     x: &[f32],

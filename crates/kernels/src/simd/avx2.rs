@@ -40,6 +40,7 @@ impl Simd for Avx2 {
         sub(a, b) = _mm256_sub_ps;
         mul(a, b) = _mm256_mul_ps;
         div(a, b) = _mm256_div_ps;
+        sqrt(a) = _mm256_sqrt_ps;
         mul_add(a, b, c) = _mm256_fmadd_ps;
         neg_mul_add(a, b, c) = _mm256_fnmadd_ps;
         max(a, b) = _mm256_max_ps;

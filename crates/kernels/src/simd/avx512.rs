@@ -39,6 +39,7 @@ impl Simd for Avx512 {
         sub(a, b) = _mm512_sub_ps;
         mul(a, b) = _mm512_mul_ps;
         div(a, b) = _mm512_div_ps;
+        sqrt(a) = _mm512_sqrt_ps;
         mul_add(a, b, c) = _mm512_fmadd_ps;
         neg_mul_add(a, b, c) = _mm512_fnmadd_ps;
         max(a, b) = _mm512_max_ps;

@@ -128,6 +128,37 @@ pub(super) fn sin_cos<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     (sin, cos)
 }
 
+/// The angle of `(x, y)`, within ±π, with the sign of `y`.
+///
+/// The angle of the smaller side above the larger is within π/4, and that of a number `t` is the
+/// angle of `(t - 1) / (t + 1)` and π/4 more, so a polynomial up to tan π/8 is enough.
+#[inline(always)]
+pub(super) fn atan2<S: Simd>(s: S, y: S::V, x: S::V) -> S::V {
+    use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};
+    const TAN_PI_8: f32 = 0.414_213_57;
+    // atan t = t + t z p(z), z = t²; error 7e-10 of the result.
+    const P: [f32; 5] = [-0.333_333_16, 0.199_985_28, -0.142_443_9, 0.105_991_445, -0.060_899_6];
+    let zero = s.splat(0.0);
+    let (sign_x, sign_y) = (s.and(x, s.splat(-0.0)), s.and(y, s.splat(-0.0)));
+    let (abs_x, abs_y) = (s.xor(x, sign_x), s.xor(y, sign_y));
+    // Zero over zero is zero.
+    let large = s.max(s.splat(f32::MIN_POSITIVE), s.max(abs_x, abs_y));
+    let small = s.min(abs_x, abs_y);
+    let is_flat = s.neg_mul_add(large, s.splat(TAN_PI_8), small);
+    let over = s.if_negative(is_flat, small, s.sub(small, large));
+    let under = s.if_negative(is_flat, large, s.add(small, large));
+    let t = s.div(over, under);
+    let z = s.mul(t, t);
+    let angle = s.mul_add(s.mul(t, z), polynomial(s, P, z), t);
+    let angle = s.add(s.if_negative(is_flat, zero, s.splat(FRAC_PI_4)), angle);
+    let is_steep = s.sub(abs_x, abs_y);
+    let angle = s.if_negative(is_steep, s.sub(s.splat(FRAC_PI_2), angle), angle);
+    // The sign alone decides, so that minus zero counts as negative.
+    let is_left = s.xor(sign_x, s.splat(1.0));
+    let angle = s.if_negative(is_left, s.sub(s.splat(PI), angle), angle);
+    s.xor(angle, sign_y)
+}
+
 /// `sin² x` for `|x|` up to 1e3. The period is π, so there is no sign to mind: a polynomial in
 /// the square of the reduced argument gives it at once.
 #[inline(always)]

@@ -52,6 +52,7 @@ pub(crate) trait Simd: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, v: Self::V) -> Self::V;
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `c - a * b`, rounded once.
@@ -192,6 +193,7 @@ macro_rules! shells {
             fn activation::tanh(x: &mut [f32]);
             fn activation::sigmoid(x: &mut [f32]);
             fn activation::sin_cos(x: &[f32], sin: &mut [f32], cos: &mut [f32]);
+            fn activation::polar(real: &mut [f32], imaginary: &mut [f32]);
             fn activation::add(x: &[f32], out: &mut [f32]);
             fn activation::add_scale(x: &[f32], factor: f32, out: &mut [f32]);
             fn norm::channel_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]);

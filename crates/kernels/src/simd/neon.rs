@@ -47,6 +47,7 @@ impl Simd for Neon {
         sub(a, b) = vsubq_f32;
         mul(a, b) = vmulq_f32;
         div(a, b) = vdivq_f32;
+        sqrt(a) = vsqrtq_f32;
         mul_add(a, b, c) = mul_add_4;
         neg_mul_add(a, b, c) = neg_mul_add_4;
         max(a, b) = vmaxq_f32;

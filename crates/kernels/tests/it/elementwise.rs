@@ -12,6 +12,9 @@ mod max_ulps {
     pub(crate) const SIGMOID: f64 = 2.6;
     /// For `|x|` up to 1e4.
     pub(crate) const SIN_COS: f64 = 1.7;
+    /// Where both parts are 0 or normal numbers.
+    pub(crate) const PHASE: f64 = 3.0;
+    pub(crate) const MAGNITUDE: f64 = 1.5;
 }
 
 /// Largest error of GELU: of the result for positive numbers, of `x` times this for all.
@@ -114,6 +117,45 @@ fn sin_cos_are_right_up_to_ten_thousand() {
 }
 
 #[test]
+fn polar_is_right_in_every_direction() {
+    // Every pair of these, so that all signs, zeros and ratios meet.
+    let mut parts = vec![0.0, 1.0, f32::MIN_POSITIVE, 1e-30, 1e15, 0.414_213_57];
+    parts.extend(noise(60, 3.0, 1).into_iter().map(f32::abs));
+    parts.extend(noise(60, 8.0, 2).into_iter().map(f32::exp2));
+    let near = parts.clone();
+    parts.extend(near.iter().flat_map(|x| [x.next_up(), x * 0.414_213_57]));
+    parts.extend(parts.clone().into_iter().map(|x| -x));
+    parts.retain(|x| *x == 0.0 || x.is_normal());
+    let (re, im): (Vec<f32>, Vec<f32>) =
+        parts.iter().flat_map(|&re| parts.iter().map(move |&im| (re, im))).unzip();
+    let one = |part: usize| {
+        let (re, im) = (re.clone(), im.clone());
+        move |isa, i: &mut [f32]| {
+            let at = |parts: &[f32]| i.iter().map(|&i| parts[i as usize]).collect::<Vec<_>>();
+            let mut out = [at(&re), at(&im)];
+            let [a, b] = &mut out;
+            activation::polar(isa, a, b);
+            i.copy_from_slice(&out[part]);
+        }
+    };
+    let index: Vec<f32> = (0..re.len()).map(|i| i as f32).collect();
+    let wide = |i: f32| (f64::from(re[i as usize]), f64::from(im[i as usize]));
+    check("magnitude", max_ulps::MAGNITUDE, &index, one(0), |i, got| {
+        let (re, im) = wide(i);
+        let want = re.hypot(im);
+        // The squares of the smallest and largest leave the range.
+        if (1e-15..1e15).contains(&want) { ulps(got, want) } else { 0.0 }
+    });
+    check("phase", max_ulps::PHASE, &index, one(1), |i, got| {
+        let (re, im) = wide(i);
+        assert_eq!(got.is_sign_negative(), im.is_sign_negative(), "({re:e}, {im:e}): {got}");
+        let want = im.atan2(re);
+        // A quotient may be too small for a normal number.
+        if want != 0.0 && want.abs() < 2f64.powi(-126) { 0.0 } else { ulps(got, want) }
+    });
+}
+
+#[test]
 fn the_sine_of_snake_is_right_up_to_a_thousand() {
     // With a scale and alpha of 1 the door computes x + sin² x; the sum's own rounding is taken
     // off where it is coarse by an inverse alpha that lifts the sine above x.
@@ -134,12 +176,13 @@ fn the_sine_of_snake_is_right_up_to_a_thousand() {
 /// A door over three inputs and two outputs of one length, all off alignment.
 type Door = fn(Isa, [&[f32]; 3], [&mut [f32]; 2]);
 
-const DOORS: [(&str, Door); 10] = [
+const DOORS: [(&str, Door); 11] = [
     ("exp", |isa, _, [a, _]| activation::exp(isa, a)),
     ("tanh", |isa, _, [a, _]| activation::tanh(isa, a)),
     ("sigmoid", |isa, _, [a, _]| activation::sigmoid(isa, a)),
     ("gelu", |isa, _, [a, _]| activation::gelu(isa, a)),
     ("sin_cos", |isa, [x, ..], [a, b]| activation::sin_cos(isa, x, a, b)),
+    ("polar", |isa, _, [a, b]| activation::polar(isa, a, b)),
     ("leaky", |isa, [x, ..], [a, _]| activation::leaky(isa, x, 0.2, a)),
     ("add", |isa, [x, ..], [a, _]| activation::add(isa, x, a)),
     ("add_scale", |isa, [x, ..], [a, _]| activation::add_scale(isa, x, 0.7, a)),
@@ -227,6 +270,7 @@ fn the_bytes_are_those_recorded_on_every_architecture() {
         ("sigmoid", 0x9929_9217_D3F9_7684),
         ("gelu", 0xB5B3_0A1C_C22B_32B8),
         ("sin_cos", 0x089D_980F_808F_FA91),
+        ("polar", 0x4F3F_4FBA_E6C3_855F),
         ("leaky", 0x6955_E86C_879A_F6E6),
         ("add", 0x4E03_6416_A141_7E6C),
         ("add_scale", 0x2C4F_047A_C178_EC1E),

@@ -38,7 +38,7 @@ fn channel_moments_are_right_about_a_large_mean() {
 #[test]
 fn moments_of_blocks_join_to_those_of_the_whole() {
     for_each_isa(|isa| {
-        let c = 5;
+        let c = 13;
         let x: Vec<f32> = noise(40 * c, 1.0, 1).iter().map(|x| x + 3.0).collect();
         let blocks: Vec<_> = [&x[..7 * c], &x[7 * c..8 * c], &x[8 * c..]]
             .into_iter()
