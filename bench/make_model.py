@@ -8,10 +8,11 @@ and 300 Hz, level near 0.08 rms, everything finite). That is enough to check an 
 time it: arithmetic does not care whether the words can be understood. It says nothing about how a
 reduced precision sounds.
 
-Needs Kokoro's published config.json and at least one of its voice packs (Apache-2.0; not kept here).
-The same seed, PyTorch and voices give the same bytes. Into --out go
+The released shape and vocabulary are known here, and voice packs are drawn like the weights; --config and
+--voice take Kokoro's published files (Apache-2.0; not kept here) in place of them. The same seed, PyTorch
+and voices give the same bytes. Into --out go
 
-  config.json              a copy of --config
+  config.json              what Kokoro's own says of the network, or a copy of --config
   kokoro-v1_0.pth          the layout of the released file: {bert, bert_encoder, predictor, decoder,
                            text_encoder} -> state dict, keys prefixed `module.`, weight norm unfolded
   kokoro-rand.safetensors  the same tensors under `<part>.<name>`, as public conversions have it
@@ -39,6 +40,21 @@ PARTS = ("bert", "bert_encoder", "predictor", "decoder", "text_encoder")
 FIT_LENGTHS = (20, 40, 100, 200, 300, 510)
 # Voices that the fit uses when they are there, besides --voice.
 FIT_VOICES = ("am_michael", "bf_emma", "zf_xiaoxiao", "jm_kumo")
+# Voices that are drawn where none is given; all are fitted on.
+DRAWN_VOICES = ("af_drawn", "am_drawn", "bf_drawn", "bm_drawn", "af_drawn_2")
+# The shape of Kokoro-82M in the words of its config.json.
+RELEASED_SHAPE = {
+    "istftnet": {
+        "upsample_kernel_sizes": [20, 12], "upsample_rates": [10, 6], "gen_istft_hop_size": 5, "gen_istft_n_fft": 20,
+        "resblock_dilation_sizes": [[1, 3, 5]] * 3, "resblock_kernel_sizes": [3, 7, 11],
+        "upsample_initial_channel": 512},
+    "dim_in": 64, "dropout": 0.2, "hidden_dim": 512, "max_conv_dim": 512, "max_dur": 50, "multispeaker": True,
+    "n_layer": 3, "n_mels": 80, "n_token": 178, "style_dim": 128, "text_encoder_kernel_size": 5,
+    "plbert": {
+        "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 2048, "max_position_embeddings": 512,
+        "num_hidden_layers": 12, "dropout": 0.1}}
+# The built-in voice has Kokoro's vocabulary.
+VOCABULARY_FILE = Path(__file__).resolve().parents[1] / "training" / "config.json"
 TARGET_RMS = 0.08
 F0_MEAN_HZ, F0_STD_HZ = 165.0, 55.0
 
@@ -249,17 +265,37 @@ def save_weights(model, out):
     return sum(value.numel() for value in flat.values())
 
 
-def save_voices(folder, out):
+def read_voices(folder):
+    paths = sorted(list(folder.glob("*.bin")) + list(folder.glob("*.pt")))
+    return {path.stem: upstream.read_voice(path).contiguous() for path in paths}
+
+
+def draw_voices(seed):
+    """Packs with the statistics of five published ones: entries of about 0.15 that voices share by half,
+    a slow drift over rows, and prosodic rows for the shortest texts that lie far from the rest."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(std, rows=1):
+        return torch.randn(rows, upstream.STYLE_SIZE, generator=generator) * std
+
+    # Per row and entry, how far the shortest texts are off; the first half is acoustic.
+    far = torch.cat([torch.full((128,), 0.08), torch.full((128,), 0.55)])
+    rows = torch.arange(upstream.STYLE_ROWS)[:, None]
+    common, packs = draw(0.12), {}
+    for name in DRAWN_VOICES:
+        phase = torch.rand(1, upstream.STYLE_SIZE, generator=generator)
+        drift = torch.sin(2 * math.pi * (rows / upstream.STYLE_ROWS + phase)) * draw(0.025)
+        packs[name] = (common + draw(0.12) + drift + draw(1.0) * far * torch.exp(-rows / 15))[:, None]
+    return packs
+
+
+def save_voices(packs, out):
     (out / "voices").mkdir(exist_ok=True)
-    packs = {}
-    for path in sorted(list(folder.glob("*.bin")) + list(folder.glob("*.pt"))):
-        pack = upstream.read_voice(path).contiguous()
-        packs[path.stem] = pack.numpy()
-        torch.save(pack, out / "voices" / f"{path.stem}.pt")
-        (out / "voices" / f"{path.stem}.bin").write_bytes(pack.numpy().astype("<f4").tobytes())
+    for name, pack in packs.items():
+        torch.save(pack, out / "voices" / f"{name}.pt")
+        (out / "voices" / f"{name}.bin").write_bytes(pack.numpy().astype("<f4").tobytes())
     with open(out / "voices-v1.0.bin", "wb") as file:
-        np.savez(file, **packs)
-    return sorted(packs)
+        np.savez(file, **{name: pack.numpy() for name, pack in packs.items()})
 
 
 class PlainAlignment:
@@ -330,28 +366,34 @@ def describe(config, out, pack, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, help="Kokoro's published config.json")
-    parser.add_argument("--voice", type=Path, required=True, help="a published voice pack, .bin or .pt; its "
-                        "folder's other packs are taken along")
+    parser.add_argument("--config", type=Path, help="Kokoro's published config.json")
+    parser.add_argument("--voice", type=Path, help="a published voice pack, .bin or .pt; its folder's other packs "
+                        "are taken along (default: packs are drawn)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=82)
     parser.add_argument("--frames-per-token", type=float, default=2.4)
     parser.add_argument("--onnx", action="store_true", help="write the ONNX exports too")
     parser.add_argument("--only-onnx", action="store_true", help="write them for the weights already in --out")
     args = parser.parse_args()
-    config = json.loads(args.config.read_text(encoding="utf-8"))
     if args.only_onnx:
-        return export_onnx(config, args.out)
+        return export_onnx(json.loads((args.out / "config.json").read_text(encoding="utf-8")), args.out)
     args.out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(args.config, args.out / "config.json")
-    names = save_voices(args.voice.parent, args.out)
+    if args.config:
+        shutil.copyfile(args.config, args.out / "config.json")
+    else:
+        vocabulary = json.loads(VOCABULARY_FILE.read_text(encoding="utf-8"))["vocab"]
+        (args.out / "config.json").write_text(json.dumps(RELEASED_SHAPE | {"vocab": vocabulary}, indent=2) + "\n")
+    config = json.loads((args.out / "config.json").read_text(encoding="utf-8"))
+    voices = read_voices(args.voice.parent) if args.voice else draw_voices(args.seed)
+    save_voices(voices, args.out)
 
     with tempfile.NamedTemporaryFile(suffix=".pth") as empty:
         torch.save({}, empty.name)
         model = upstream.load(config, empty.name, onnx_stft=True)
     generator = randomize(model, args.seed)
-    fitted = [args.voice.stem] + [name for name in FIT_VOICES if name in names and name != args.voice.stem]
-    packs = [upstream.read_voice(args.out / "voices" / f"{name}.pt") for name in fitted]
+    first = args.voice.stem if args.voice else DRAWN_VOICES[0]
+    fitted = [first] + [name for name in (*FIT_VOICES, *DRAWN_VOICES) if name in voices and name != first]
+    packs = [voices[name] for name in fitted]
     with upstream.Noise():
         calibrate(model, generator, packs, args.frames_per_token)
     count = save_weights(model, args.out)
