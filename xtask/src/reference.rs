@@ -156,19 +156,8 @@ fn root() -> PathBuf {
 /// A Python under `target/` with what the reference needs; made once.
 fn make_venv() -> Result<PathBuf> {
     let venv = root().join("target/reference-venv");
-    let python = venv.join("bin/python");
-    if python.exists() {
-        return Ok(python);
-    }
-    check(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let pip = || {
-        let mut command = Command::new(&python);
-        command.args(["-m", "pip", "install", "--quiet"]);
-        command
-    };
-    check(pip().args(["--no-deps", "torch==2.8.0", "kokoro==0.9.4"]))?;
-    check(pip().arg("-r").arg(root().join("bench/requirements.txt")))?;
-    Ok(python)
+    check(Command::new(root().join("bench/venv")).arg(&venv))?;
+    Ok(venv.join("bin/python"))
 }
 
 /// Has PyTorch speak the cases.
