@@ -195,8 +195,8 @@ fn rate(threads: &mut Threads, once: impl Fn(&mut Stage) -> f64 + Sync) -> f64 {
 
 /// Products of numbers in the first-level cache; how many operations.
 fn product<T: Number + Pod>(isa: Isa, stage: &mut Stage) -> f64 {
-    // One tile of every instruction set.
-    let n_rows = if isa.has_tiles() { 32 } else { 12 };
+    // Whole tiles of every instruction set.
+    let n_rows = if isa.has_tiles() { 32 } else { 24 };
     const DEPTH: usize = 128;
     const N: usize = 32;
     const TIMES: usize = 400;

@@ -9,10 +9,11 @@
 //! is needed. A transposed convolution of rate `r` is one with `r N` output channels.
 //!
 //! Input and weights are both f32 or both bf16; the depth of bf16 is even, because they are
-//! multiplied in pairs: of each, the second product is added first, both rounded to f32. (AMX sums
-//! tiles of the depth, in an order of its own.) Products of bf16 count numbers below 2^-126 as zero or not, as the instruction set likes.
+//! multiplied in pairs: of each, the second product is added first, both rounded to f32. (Where
+//! [`Isa::has_own_bf16_sums`], the order or the rounding is another.) Products of bf16 count numbers
+//! below 2^-126 as zero or not, as the instruction set likes.
 //!
-//! Each output is summed over `k` in ascending order, whatever rows and columns are computed
+//! Each output is summed over `k` in one order, ascending but for AMX, whatever rows and columns are computed
 //! together, so the result does not depend on how the caller cuts the rows into blocks.
 
 use crate::Isa;

@@ -26,6 +26,9 @@ pub(crate) enum Level {
     /// AArch64's Advanced SIMD.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// The same, with products of bf16 (FEAT_BF16).
+    #[cfg(target_arch = "aarch64")]
+    NeonBf16,
 }
 
 /// Calls one function in the implementation that an [`Isa`] stands for.
@@ -59,6 +62,11 @@ macro_rules! dispatch {
             $crate::isa::Level::Neon => {
                 // SAFETY: the level exists only where `Isa::available` saw NEON.
                 unsafe { $crate::simd::neon::$function($($argument),*) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            $crate::isa::Level::NeonBf16 => {
+                // SAFETY: the level exists only where `Isa::available` saw NEON and FEAT_BF16.
+                unsafe { $crate::simd::neonbf16::$function($($argument),*) }
             }
         }
     };
@@ -107,8 +115,14 @@ impl Isa {
     /// Every level of this CPU, best first; the last is always the scalar reference.
     #[cfg(target_arch = "aarch64")]
     pub fn available() -> &'static [Self] {
-        const ALL: [Isa; 2] = [Isa(Level::Neon), Isa::SCALAR];
-        if std::arch::is_aarch64_feature_detected!("neon") { &ALL } else { &ALL[1..] }
+        use std::arch::is_aarch64_feature_detected;
+        const ALL: [Isa; 3] = [Isa(Level::NeonBf16), Isa(Level::Neon), Isa::SCALAR];
+        let neon = is_aarch64_feature_detected!("neon");
+        match (neon, neon && is_aarch64_feature_detected!("bf16")) {
+            (_, true) => &ALL,
+            (true, _) => &ALL[1..],
+            _ => &ALL[2..],
+        }
     }
 
     /// Every level of this CPU, best first; the last is always the scalar reference.
@@ -128,6 +142,8 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16 | Level::Amx => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => true,
             _ => false,
         }
     }
@@ -142,7 +158,20 @@ impl Isa {
         }
     }
 
-    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `amx` or `neon`: also what `KOKORO_ISA` takes.
+    /// Whether products of bf16 are summed in an order, or with a rounding, of this level's own, so
+    /// that their bytes are not those of the other levels. Each says which in its file in `simd`.
+    pub fn has_own_bf16_sums(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx => true,
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => true,
+            _ => false,
+        }
+    }
+
+    /// `scalar`, `avx2`, `avx512`, `avx512bf16`, `amx`, `neon` or `neonbf16`: also what `KOKORO_ISA`
+    /// takes.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
@@ -156,6 +185,8 @@ impl Isa {
             Level::Amx => "amx",
             #[cfg(target_arch = "aarch64")]
             Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonBf16 => "neonbf16",
         }
     }
 }

@@ -344,7 +344,7 @@ fn peak(isa: Isa) -> f64 {
     let lanes = match isa.name() {
         "avx512" | "avx512bf16" | "amx" => 16,
         "avx2" => 8,
-        "neon" => 4,
+        "neon" | "neonbf16" => 4,
         _ => 1,
     };
     let chains = if isa.name() == "avx2" { 12 } else { 16 };
@@ -357,7 +357,7 @@ fn peak(isa: Isa) -> f64 {
         "avx2" => unsafe { chains_avx2(STEPS) },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        "neon" => unsafe { chains_neon(STEPS) },
+        "neon" | "neonbf16" => unsafe { chains_neon(STEPS) },
         _ => {
             let mut sums = black_box([1.0f32; 16]);
             for _ in 0..STEPS {

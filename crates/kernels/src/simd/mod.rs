@@ -8,7 +8,8 @@
 //!
 //! Because the lanes are sixteen everywhere, multiply-add rounds once everywhere, and sums across
 //! lanes are taken in one fixed order, all instruction sets but the plain reference give the same
-//! bytes.
+//! bytes. (Products of bf16 are the exception where an instruction sums them its own way; see
+//! `amx` and `neonbf16`.)
 //!
 //! Everything generic here must be `#[inline(always)]`: code that is not inlined into a shell is
 //! compiled without the instructions it is for, and runs five to fifty times slower. Closures
@@ -25,6 +26,8 @@ pub(crate) mod avx512;
 pub(crate) mod avx512bf16;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neonbf16;
 
 mod activation;
 mod gemm;

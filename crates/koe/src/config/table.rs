@@ -126,7 +126,7 @@ settings! {
         Preset::Unset("as many as the machine runs at once"),
         "How many threads compute")
         .short_flag('t', "threads", "N");
-    ISA = setting("compute.isa", "KOKORO_ISA", text("scalar, avx2, avx512, avx512bf16, amx or neon", isa),
+    ISA = setting("compute.isa", "KOKORO_ISA", text("scalar, avx2, avx512, avx512bf16, amx, neon or neonbf16", isa),
         Preset::Unset("the best of this CPU"),
         "The instruction set to compute with");
     PRECISION = setting("compute.precision", "KOKORO_PRECISION", text("auto, f32 or bf16", precision),
