@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use koe_engine::{Cancel, MAX_TOKENS, Request, Session};
+use koe_engine::{Cancel, MAX_TOKENS, Request, SAMPLE_RATE_HZ, Session};
 
 use super::{Error, Target};
 
@@ -23,7 +23,8 @@ pub fn run(target: &Target, n_tokens: usize, rounds: usize, all: bool) -> Result
     let request = Request { tokens: &tokens, style: voice.style(n_tokens), speed: 1.0, seed: 0 };
     let mut session = Session::with_isa(&model, target.threads(), target.isa());
     // The first takes memory, which is no layer's time.
-    session.synthesize(&request, &Cancel::new())?;
+    let speech = session.synthesize(&request, &Cancel::new())?;
+    let seconds = speech.samples.len() as f64 / f64::from(SAMPLE_RATE_HZ);
     let mut best = session.profile(&request)?;
     let mut ceiling = session.ceiling();
     for _ in 1..rounds {
@@ -42,7 +43,7 @@ pub fn run(target: &Target, n_tokens: usize, rounds: usize, all: bool) -> Result
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let share = |time: Duration| 100.0 * time.as_secs_f64() / shown.total.as_secs_f64();
     let mut text = format!(
-        "{n_tokens} tokens, {}, {} threads, {}: {:.1} ms. Ceilings: {:.0} GFLOP/s in f32, {:.0} in bf16, {:.1} GB/s.\n\n\
+        "{n_tokens} tokens, {}, {} threads, {}: {:.1} ms for {seconds:.2} s of sound. Ceilings: {:.0} GFLOP/s in f32, {:.0} in bf16, {:.1} GB/s.\n\n\
          | layer | runs | ms | share | GFLOP/s | multiplied | GB/s | of ceiling |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
         target.model_name(),
