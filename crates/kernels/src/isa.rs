@@ -1,6 +1,8 @@
 //! Which instructions this CPU has: found once, proved by the value.
 
 use std::fmt;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::sync::OnceLock;
 
 /// Proof that the CPU has the instructions of a level. Made by detection alone, so a door that
 /// is handed one may call the code compiled for it.
@@ -137,13 +139,21 @@ impl Isa {
         found.copied().ok_or_else(|| UnknownIsa { asked: name.to_owned() })
     }
 
-    /// Whether products of bf16 are faster than those of f32.
+    /// Whether products of bf16 are faster than those of f32. That a CPU has an instruction for them
+    /// does not say so: Intel's `vdpbf16ps` takes four times as long as a multiply-add, AMD's as long
+    /// as one. So where it is not known it is measured, once, in a third of a millisecond; the two
+    /// rates are so far apart that each measurement comes out the same.
     pub fn has_fast_bf16(self) -> bool {
+        /// Of the one level of an architecture that is measured.
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        static IS_FASTER: OnceLock<bool> = OnceLock::new();
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 | Level::Amx => true,
+            Level::Amx => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => *IS_FASTER.get_or_init(|| crate::rates::is_bf16_faster(self)),
             #[cfg(target_arch = "aarch64")]
-            Level::NeonBf16 => true,
+            Level::NeonBf16 => *IS_FASTER.get_or_init(|| crate::rates::is_bf16_faster(self)),
             _ => false,
         }
     }

@@ -171,6 +171,16 @@ fn rows_cut_elsewhere_give_the_same_bytes() {
 }
 
 #[test]
+fn whether_bf16_is_fast_is_the_same_at_every_question() {
+    for_each_isa(|isa| {
+        let is_fast = isa.has_fast_bf16();
+        note(&format!("fast bf16: {is_fast}"));
+        assert!(!is_fast || isa.name().ends_with("bf16") || isa.has_tiles());
+        assert!((0..100).all(|_| isa.has_fast_bf16() == is_fast));
+    });
+}
+
+#[test]
 fn packing_sets_pairs_side_by_side() {
     let mut packed = vec![1u16; packed_len(4, PANEL + 1)];
     pack(4, PANEL + 1, &mut packed, |k, n| (k * 64 + n) as f32);
