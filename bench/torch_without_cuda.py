@@ -67,7 +67,9 @@ def assembly(missing, functions, data):
 
 
 def main():
-    lib = Path(sys.argv[1])
+    lib = Path(sys.argv[1]) if len(sys.argv) == 2 else sys.exit(__doc__)
+    if not (lib / "libtorch_cpu.so").exists():
+        sys.exit(f"{lib} is not PyTorch's folder of libraries")
     have, want, functions, data = set(), set(), set(), set()
     for path in (lib / name for name in KEPT):
         defined, undefined = symbols(path)

@@ -257,7 +257,7 @@ def main():
     parser.add_argument("--model", type=Path, required=True, help="what make_model.py --onnx wrote")
     parser.add_argument("--koe", type=Path, required=True, help="the built example serve_tokens")
     parser.add_argument("--cache", type=Path, help="koe's cache folder (default: a temporary one)")
-    parser.add_argument("--voice", default="af_heart")
+    parser.add_argument("--voice", help="of the model's voices (default: the first)")
     parser.add_argument("--columns", type=lambda s: s.split(","), default=["koe", "koe-f32", BASE])
     parser.add_argument("--tokens", type=lambda s: [int(x) for x in s.split(",")], default=[20, 100, 300, 510])
     parser.add_argument("--threads", type=int, default=2)
@@ -275,16 +275,28 @@ def main():
         cache.mkdir(parents=True, exist_ok=True)
         everything = columns(args, cache)
         commands = {name: everything[name] for name in args.columns}
-        voice = args.model / "voices" / f"{args.voice}.bin"
+        packs = sorted((args.model / "voices").glob(f"{args.voice or '*'}.bin"))
+        if not packs:
+            raise SystemExit(f"{args.model} has no voice {args.voice or 'at all'}")
+        voice = packs[0]
         cases = {n: write_case(scratch, n, voice, 1) for n in args.tokens}
-        workers = [Worker(name, command).ready() for name, command in commands.items()]
-        print(", ".join(worker.description for worker in workers) + f"; {args.threads} threads, {args.rounds} rounds")
-        for worker in workers:
-            worker.pause()
-        rows = steady(workers, cases, args.rounds, args.slow_rounds)
-        for worker in workers:
-            worker.resume()
-            worker.close()
+        workers = []
+        try:
+            for name, command in commands.items():
+                workers.append(Worker(name, command))
+                workers[-1].ready()
+            print(", ".join(worker.description for worker in workers)
+                  + f"; {args.threads} threads, {args.rounds} rounds")
+            for worker in workers:
+                worker.pause()
+            rows = steady(workers, cases, args.rounds, args.slow_rounds)
+            for worker in workers:
+                worker.resume()
+                worker.close()
+        finally:
+            # Those that are stopped would outlive us.
+            for worker in workers:
+                worker.process.kill()
         cold_rows = cold(commands, cases[args.tokens[0]], args.cold) if args.cold else None
         memory_rows = None if args.no_memory else memory(commands, cases)
 
@@ -299,9 +311,10 @@ def main():
     path = args.record or (HERE.parent / "records" / f"{today}-{slug}" / f"peers-{args.threads}t.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({
-        "command": "python bench/peers/compare.py --columns {} --tokens {} --threads {} --rounds {} --slow-rounds {} "
-                   "--cold {}".format(",".join(args.columns), ",".join(map(str, args.tokens)), args.threads,
-                                      args.rounds, args.slow_rounds, args.cold),
+        "command": "python bench/peers/compare.py --voice {} --columns {} --tokens {} --threads {} --rounds {} "
+                   "--slow-rounds {} --cold {}".format(voice.stem, ",".join(args.columns),
+                                                       ",".join(map(str, args.tokens)), args.threads, args.rounds,
+                                                       args.slow_rounds, args.cold),
         "note": args.note, "date": today, "commit": commit, "machine": here,
         "peers": [worker.description for worker in workers],
         "steady": rows, "cold": cold_rows, "memory": memory_rows}, indent=1) + "\n")

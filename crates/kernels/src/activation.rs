@@ -85,8 +85,8 @@ pub fn sin_cos(isa: Isa, x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
 }
 
 /// Complex numbers to magnitudes and phases, in place: the phase is `atan2(imaginary, real)`, within
-/// ±π, with the sign of the imaginary part. Where both parts are below 2^-126 it is that of smaller
-/// angles.
+/// ±π, with the sign of the imaginary part. Parts are finite, and so are their sum and the square of
+/// the magnitude; where both are below 2^-126 the phase leans towards the nearest axis.
 pub fn polar(isa: Isa, real: &mut [f32], imaginary: &mut [f32]) {
     assert_eq!(real.len(), imaginary.len());
     dispatch!(isa, polar(real, imaginary));

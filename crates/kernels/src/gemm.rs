@@ -13,8 +13,8 @@
 //! [`Isa::has_own_bf16_sums`], the order or the rounding is another.) Products of bf16 count numbers
 //! below 2^-126 as zero or not, as the instruction set likes.
 //!
-//! Each output is summed over `k` in one order, ascending but for AMX, whatever rows and columns are computed
-//! together, so the result does not depend on how the caller cuts the rows into blocks.
+//! Each output is summed over `k` in one order, ascending but for AMX, whatever rows and columns are
+//! computed together, so the result does not depend on how the caller cuts the rows into blocks.
 
 use crate::Isa;
 use crate::number::Number;
