@@ -1,8 +1,6 @@
 //! Which instructions this CPU has: found once, proved by the value.
 
 use std::fmt;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use std::sync::OnceLock;
 
 /// Proof that the CPU has the instructions of a level. Made by detection alone, so a door that
 /// is handed one may call the code compiled for it.
@@ -141,19 +139,15 @@ impl Isa {
 
     /// Whether products of bf16 are faster than those of f32. That a CPU has an instruction for them
     /// does not say so: Intel's `vdpbf16ps` takes four times as long as a multiply-add, AMD's as long
-    /// as one. So where it is not known it is measured, once, in a third of a millisecond; the two
-    /// rates are so far apart that each measurement comes out the same.
+    /// as one.
     pub fn has_fast_bf16(self) -> bool {
-        /// Of the one level of an architecture that is measured.
-        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-        static IS_FASTER: OnceLock<bool> = OnceLock::new();
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Amx => true,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16 => *IS_FASTER.get_or_init(|| crate::rates::is_bf16_faster(self)),
+            Level::Avx512Bf16 => !is_intel(),
             #[cfg(target_arch = "aarch64")]
-            Level::NeonBf16 => *IS_FASTER.get_or_init(|| crate::rates::is_bf16_faster(self)),
+            Level::NeonBf16 => true,
             _ => false,
         }
     }
@@ -199,6 +193,13 @@ impl Isa {
             Level::NeonBf16 => "neonbf16",
         }
     }
+}
+
+/// `GenuineIntel`, in the registers' order.
+#[cfg(target_arch = "x86_64")]
+fn is_intel() -> bool {
+    let id = std::arch::x86_64::__cpuid(0);
+    [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
 }
 
 impl fmt::Debug for Isa {

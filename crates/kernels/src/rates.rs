@@ -259,44 +259,6 @@ impl<E, P: FnMut(&str) -> Result<(), E>> Bench<'_, P> {
     }
 }
 
-/// Whether products of bf16 take this thread less time than those of f32, in the first-level cache.
-#[cfg_attr(
-    not(any(target_arch = "x86_64", target_arch = "aarch64")),
-    expect(dead_code, reason = "no instruction set of this target has bf16")
-)]
-pub(crate) fn is_bf16_faster(isa: Isa) -> bool {
-    const ROUNDS: usize = 16;
-    let (mut f32, mut bf16) = (small_product::<f32>(isa), small_product::<u16>(isa));
-    let mut best = [Duration::MAX; 2];
-    for _ in 0..ROUNDS {
-        let runs: [&mut dyn FnMut(); 2] = [&mut f32, &mut bf16];
-        for (best, run) in best.iter_mut().zip(runs) {
-            let before = now();
-            run();
-            *best = now().saturating_sub(before).min(*best);
-        }
-    }
-    best[1] < best[0]
-}
-
-/// Eight times a product of whole tiles, some microseconds in all.
-fn small_product<T: Number>(isa: Isa) -> impl FnMut() {
-    const N_ROWS: usize = 24;
-    const DEPTH: usize = 64;
-    const N: usize = 32;
-    let x = aligned(N_ROWS * DEPTH, |i| T::of(wave(i, 1)));
-    let mut weights = aligned(packed_len(DEPTH, N), |_| T::default());
-    pack(DEPTH, N, weights.get_mut(), |k, n| wave(k * N + n, 3));
-    let mut out = aligned(N_ROWS * N, |_| 0.0f32);
-    move || {
-        for _ in 0..8 {
-            let rows = Rows::plain(black_box(x.get()), DEPTH);
-            let out = black_box(out.get_mut());
-            gemm(isa, rows, N_ROWS, weights.get(), N, None, out, N, Output::Store);
-        }
-    }
-}
-
 /// Seconds of one run: the best of at least ten within a quarter of a second or so.
 fn best(mut run: impl FnMut()) -> f64 {
     run();
