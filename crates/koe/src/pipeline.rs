@@ -69,28 +69,31 @@ impl Default for Settings {
     }
 }
 
-/// The pace to cut for. A chunk has to be made while the one before it is heard, so an engine that
-/// makes `x` seconds of sound in a second can have chunks that grow by almost `x`; and the smaller
-/// the first is, the sooner sound starts.
+/// The pace to cut for. A chunk has to be made while those before it are heard, so an engine that
+/// needs `x` seconds for a second of sound can have chunks of almost `1 / x - 1` times what came
+/// before; and the smaller the first is, the sooner sound starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ramp {
     /// The wished length of the first chunk, in symbols; about fifteen are a second of sound.
     pub first: usize,
-    /// The wish of every later chunk, times that of the one before it, until the wish is what the
-    /// model speaks best.
+    /// The wish of every later chunk, times all before it, until the wish is what the model speaks
+    /// best.
     pub growth: f32,
 }
 
 impl Ramp {
-    /// For a machine that needs so long for a second of sound. In few steps, so that the same
-    /// machine measures itself into the same step, with a third to spare: a chunk must be made
-    /// while the one before it is heard.
+    /// For a machine that needs so long for a second of sound. The first chunk is as short as
+    /// the voices speak well, and longer only where sound starts within a tenth of a second all the
+    /// same. In few steps, so that the same machine measures itself into the same step, with a
+    /// third to spare, because a chunk can become longer than its wish.
     pub fn for_speed(real_time_factor: f64) -> Self {
         match real_time_factor {
-            ..0.08 => Self { first: 60, growth: 8.0 },
-            ..0.16 => Self { first: 40, growth: 4.0 },
-            ..0.33 => Self { first: 30, growth: 2.0 },
-            _ => Self { first: 24, growth: 1.4 },
+            ..0.025 => Self { first: 60, growth: 8.0 },
+            ..0.04 => Self { first: 40, growth: 8.0 },
+            ..0.08 => Self { first: 24, growth: 8.0 },
+            ..0.16 => Self { first: 24, growth: 3.5 },
+            ..0.33 => Self { first: 24, growth: 1.4 },
+            _ => Self { first: 24, growth: 0.4 },
         }
     }
 }
@@ -291,7 +294,7 @@ pub fn speak(
             koe_audio::samples_in(settings.rests.end) as usize,
         ),
         summary: Summary::default(),
-        reached: None,
+        given: 0,
     };
     let mut anything = false;
     let mut any_sound = false;
@@ -319,8 +322,8 @@ struct Line<'a> {
     listener: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
     joiner: Joiner,
     summary: Summary,
-    /// The wish for the next chunk, in symbols, once there has been one.
-    reached: Option<usize>,
+    /// The symbols that the text so far was cut into.
+    given: usize,
 }
 
 impl Line<'_> {
@@ -335,11 +338,9 @@ impl Line<'_> {
         } else {
             let Settings { dialect, lexicon, .. } = self.settings;
             let options = koe_text::Options { dialect: *dialect, lexicon, limits };
-            let mut next = limits;
             for piece in koe_text::pieces(&segment.text, &options) {
-                if matches!(piece, Piece::Speech(_)) {
-                    next = next.after_a_chunk();
-                    self.reached = Some(next.first);
+                if let Piece::Speech(chunk) = &piece {
+                    self.given = self.given.saturating_add(chunk.spans.len());
                 }
                 self.piece(segment, piece)?;
             }
@@ -357,9 +358,8 @@ impl Line<'_> {
         let Settings { speed, live, ramp, .. } = *self.settings;
         let slow = (speed * 2.0).min(1.0);
         let max = (self.speaker.max_tokens() as f32 * slow).max(1.0) as usize;
-        let target = TARGET.min(max);
-        let first = self.reached.filter(|_| !live).unwrap_or(ramp.first).min(target);
-        Limits { first, growth: ramp.growth, target, max }
+        let given = if live { 0 } else { self.given };
+        Limits { first: ramp.first, growth: ramp.growth, target: TARGET, max, given }
     }
 
     fn piece(&mut self, segment: &Segment, piece: Piece) -> Result<(), Error> {

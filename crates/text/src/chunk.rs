@@ -20,7 +20,7 @@ const MIN_SYMBOLS: usize = 20;
 /// Gathers sentences and gives chunks.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunker {
-    /// Those of the next chunk, which is always the `first` that they speak of.
+    /// Those of the next chunk.
     limits: Limits,
     /// What is not yet given; the fields are those of [`Line`].
     symbols: Vec<char>,
@@ -45,13 +45,7 @@ enum Place {
 impl Chunker {
     pub(crate) fn new(limits: Limits) -> Self {
         // The upper bound is beyond any text; below it, no sum of wishes overflows.
-        let max = limits.max.clamp(1, usize::MAX / 4);
-        let limits = Limits {
-            first: limits.first.clamp(1, max),
-            target: limits.target.clamp(1, max),
-            max,
-            ..limits
-        };
+        let limits = Limits { max: limits.max.clamp(1, usize::MAX / 4), ..limits };
         Chunker {
             limits,
             symbols: Vec::new(),
@@ -96,7 +90,7 @@ impl Chunker {
         if n_symbols == 0 {
             return None;
         }
-        let wish = self.limits.first;
+        let wish = self.limits.wish();
         let fits = (wish + wish / 2).min(self.limits.max);
         if n_symbols <= fits {
             return flush.then(|| self.cut(n_symbols, self.end));
@@ -193,8 +187,8 @@ impl Chunker {
 
     /// Gives the first `at` symbols and forgets them, with the space behind them.
     fn cut(&mut self, at: usize, end: Boundary) -> Chunk {
-        self.limits = self.limits.after_a_chunk();
         let n_given = at;
+        self.limits.given = self.limits.given.saturating_add(n_given);
         let n_gone = at + self.symbols[at..].iter().take_while(|&&symbol| symbol == ' ').count();
         let mut chunk = Chunk {
             symbols: self.symbols[..n_given].iter().collect(),
@@ -259,7 +253,7 @@ mod tests {
 
     /// Pushes the sentences, which stand apart by `‖`, and checks the chunks, which do by `|`.
     fn check(first: usize, target: usize, max: usize, sentences: &str, expected: &str) {
-        let mut chunker = Chunker::new(Limits { first, growth: f32::INFINITY, target, max });
+        let mut chunker = Chunker::new(Limits { first, target, max, ..Limits::default() });
         let mut chunks = Vec::new();
         let mut offset = 0;
         for sentence in sentences.split('‖') {
@@ -353,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_chunk_says_what_stands_behind_it() {
-        let mut chunker = Chunker::new(Limits { first: 8, growth: 1.0, target: 8, max: 12 });
+        let mut chunker =
+            Chunker::new(Limits { first: 8, target: 8, max: 12, ..Limits::default() });
         chunker.push(line("Aaaa bbbb, cccc dddd eeee. Ffff gggg", 0, Boundary::Paragraph));
         let ends: Vec<Boundary> =
             std::iter::from_fn(|| chunker.take(true)).map(|chunk| chunk.end).collect();

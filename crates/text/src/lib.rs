@@ -43,45 +43,45 @@ pub struct Options<'a> {
 
 /// Lengths of chunks, in phoneme symbols.
 ///
-/// What is wished for grows from chunk to chunk. Where chunks are heard while the next ones are
+/// What is wished for grows with what was given. Where chunks are heard while the next ones are
 /// made, a small `first` starts the sound soon, and `growth` keeps every chunk short enough to be
-/// made while the one before it is heard.
+/// made while those before it are heard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Wished for the first chunk: short, so that sound starts soon.
+    /// The least wish, and that of the first chunk: short, so that sound starts soon.
     pub first: usize,
-    /// What every chunk may wish for, times the wish of the one before it. Infinity reaches
-    /// `target` at once; 1 or less, or what is not a number, never grows.
+    /// What a chunk may wish for, times all that was given before it. Infinity reaches `target`
+    /// at once; 0, less, or what is not a number never grows.
     pub growth: f32,
     /// The wish to which chunks grow.
     pub target: usize,
     /// Never exceeded; Kokoro-82M takes at most 510.
     pub max: usize,
+    /// The symbols that were given before, so that a text that comes in parts is cut as one.
+    pub given: usize,
 }
 
 impl Default for Limits {
     /// A first chunk of about three seconds, later ones of about fifteen, never above what
     /// Kokoro-82M can take.
     fn default() -> Self {
-        Limits { first: 60, growth: f32::INFINITY, target: 250, max: 510 }
+        Limits { first: 60, growth: f32::INFINITY, target: 250, max: 510, given: 0 }
     }
 }
 
 impl Limits {
-    /// The limits for what follows the first chunk, so that a text that comes in parts is cut as
-    /// one: `first` is now what the second chunk may wish for.
+    /// The wished length of the next chunk.
     ///
     /// ```
-    /// let limits = koe_text::Limits { first: 60, growth: 2.0, target: 160, max: 510 };
-    /// assert_eq!(limits.after_a_chunk().first, 120);
-    /// assert_eq!(limits.after_a_chunk().after_a_chunk().first, 160);
+    /// let limits = koe_text::Limits { first: 24, growth: 2.0, target: 160, max: 510, given: 0 };
+    /// assert_eq!(limits.wish(), 24);
+    /// assert_eq!(koe_text::Limits { given: 20, ..limits }.wish(), 40);
+    /// assert_eq!(koe_text::Limits { given: 90, ..limits }.wish(), 160);
     /// ```
-    #[must_use]
-    pub fn after_a_chunk(self) -> Self {
-        // Rounded up, so that any growth above 1 does grow; `max` also makes 1 of what is not a
-        // number, and the conversion takes infinity for the largest integer.
-        let grown = self.first.max(1) as f64 * f64::from(self.growth.max(1.0));
-        Self { first: (grown.ceil() as usize).min(self.target), ..self }
+    pub fn wish(&self) -> usize {
+        // The conversion makes 0 of what is not a number and the largest integer of infinity.
+        let grown = f64::from(self.growth) * self.given as f64;
+        (grown as usize).max(self.first).min(self.target).clamp(1, self.max.max(1))
     }
 }
 

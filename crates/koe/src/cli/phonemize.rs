@@ -48,7 +48,8 @@ pub(super) fn run(args: PhonemizeArgs) -> Result<(), Failure> {
     let lexicon = source::lexicon(args.text.lexicon.as_deref())?;
     let dialect = args.text.lang.map(Dialect::from).unwrap_or_default();
     // No early sound is wanted here, so the first chunk is like the others.
-    let limits = Limits { first: TARGET, growth: 1.0, target: TARGET, max: koe_engine::MAX_TOKENS };
+    let max = koe_engine::MAX_TOKENS;
+    let limits = Limits { first: TARGET, target: TARGET, max, ..Limits::default() };
     let options = Options { dialect, lexicon: &lexicon, limits };
     let mut all = Phonemized::default();
     let (mut any, mut any_sound) = (false, false);
