@@ -1,5 +1,6 @@
-//! How soon a listener hears something: by the length of the text and by how many listen at once;
-//! and what it costs to be refused, or to leave.
+//! How soon a listener hears something: by the length of the text, by how it begins and by how many
+//! listen at once; whether the sound ever waits for what is still made; and what it costs to be
+//! refused, or to leave.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,14 @@ use super::{Error, Report, Target, client, words};
 
 /// Words of the texts.
 const LENGTHS: [usize; 3] = [10, 100, 1000];
+/// How texts begin, because the first chunk ends where a speaker would rest.
+const OPENINGS: [(&str, &str); 3] = [
+    ("a greeting, then 90 words", "Good evening. "),
+    ("16 words without a rest, then 90", CLIMB),
+    ("a list, then 90 words", "Milk.\n\nEggs.\n\nFlour.\n\n"),
+];
+const CLIMB: &str = "The old keeper climbed the spiral stairs of the lighthouse every evening at dusk \
+    in winter. ";
 /// Listeners at once.
 const STREAMS: [usize; 3] = [1, 4, 16];
 
@@ -25,6 +34,17 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
             wait_until_idle(address)?;
         }
         report.push(format!("{n} words: first byte"), "ms", &first);
+    }
+    for (name, opening) in OPENINGS {
+        let request = client::speech(&format!("{opening}{}", words(90)));
+        let (mut first, mut ahead) = (Vec::new(), Vec::new());
+        for _ in 0..rounds.div_ceil(4) {
+            let timed = client::speak(address, &request)?;
+            first.push(ms(timed.first_byte));
+            ahead.extend(timed.least_ahead);
+        }
+        report.push(format!("{name}: first byte"), "ms", &first);
+        report.push(format!("{name}: least sound ahead"), "s", &ahead);
     }
     for n in STREAMS {
         let (mut first, mut per_second) = (Vec::new(), Vec::new());
