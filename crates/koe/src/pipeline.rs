@@ -28,9 +28,7 @@ use crate::speaker::Speaker;
 /// The paces that can be asked for.
 pub const SPEEDS: RangeInclusive<f32> = 0.25..=4.0;
 
-/// The wished length of chunks after the first, in symbols: about ten seconds. Kokoro speaks best
-/// with 100 to 200; and the next chunk must be made while the one before is heard, which after a
-/// first chunk of four seconds allows an engine that needs up to 0.4 s for a second of sound.
+/// The wish to which chunks grow, in symbols: about ten seconds. Kokoro speaks best with 100 to 200.
 pub(crate) const TARGET: usize = 160;
 
 /// How to speak.
