@@ -377,6 +377,8 @@ def main():
     args = parser.parse_args()
     if args.only_onnx:
         return export_onnx(json.loads((args.out / "config.json").read_text(encoding="utf-8")), args.out)
+    if args.voice and not args.voice.is_file():
+        parser.error(f"there is no voice pack {args.voice}")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.config:
         shutil.copyfile(args.config, args.out / "config.json")

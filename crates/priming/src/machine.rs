@@ -5,11 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-/// The processor's own name.
+/// The processor's own name, or on ARM, which has numbers instead, those of its maker and design.
 pub fn processor(root: &Path) -> Option<String> {
     let info = std::fs::read_to_string(root.join("proc/cpuinfo")).ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+    let field = |name: &str| {
+        let line = info.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim())
+    };
+    field("model name")
+        .map(str::to_owned)
+        .or_else(|| Some(format!("ARM {} {}", field("CPU implementer")?, field("CPU part")?)))
 }
 
 /// Threads that this process may run at once: affinity and cgroup quotas counted.
@@ -186,6 +191,16 @@ mod tests {
         let expected =
             ProcessMemory { resident_bytes: 1 << 20, peak_bytes: 2 << 20, own_bytes: 1 << 19 };
         assert_eq!(process_memory(root.path()), Some(expected));
+    }
+
+    #[test]
+    fn a_processor_has_a_name_or_the_numbers_of_one() {
+        let name = |info| processor(root(&[("proc/cpuinfo", info)]).path());
+        let intel = "processor\t: 0\nmodel\t\t: 143\nmodel name\t: Xeon: the 4th\n";
+        assert_eq!(name(intel).as_deref(), Some("Xeon: the 4th"));
+        let arm = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd49\nCPU revision\t: 0\n";
+        assert_eq!(name(arm).as_deref(), Some("ARM 0x41 0xd49"));
+        assert_eq!(name("processor\t: 0\n"), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use koe_engine::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
-pub use server::{Target, end_servers};
+pub use server::{Target, clean_up};
 
 /// What went wrong.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -93,12 +93,30 @@ impl Target {
 
 /// The servers that run.
 static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+/// Folders to be removed.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Ends whatever servers run: for signals, after which nothing is dropped.
-pub fn end_servers() {
-    for child in &*lock(&RUNNING) {
-        let _ = lock(child).kill();
+/// Ends whatever servers run and removes their folders: for signals, after which nothing is dropped
+/// and the process must end.
+pub fn clean_up() {
+    let running = lock(&RUNNING);
+    for child in &*running {
+        let mut child = lock(child);
+        // One that is gone writes no more.
+        let _ = child.kill().and_then(|()| child.wait());
     }
+    for folder in &*lock(&FOLDERS) {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    // No other is started any more.
+    std::mem::forget(running);
+}
+
+/// A new folder that is removed when it is dropped or by [`clean_up`].
+pub(super) fn folder() -> Result<tempfile::TempDir, Error> {
+    let folder = tempfile::tempdir()?;
+    lock(&FOLDERS).push(folder.path().to_owned());
+    Ok(folder)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

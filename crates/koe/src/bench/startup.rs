@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::server::Server;
+use super::server::{self, Server};
 use super::{Error, Report, Target, client};
 
 /// About twenty tokens.
@@ -13,7 +13,7 @@ const TEXT: &str = "Good morning to you.";
 /// Starts servers `rounds` times under each condition, taking turns.
 pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
     let mut report = Report::new("startup", target);
-    let folder = tempfile::tempdir()?;
+    let folder = server::folder()?;
     // The pack, the memory of this machine, and the system's cache of the files.
     target.settle()?;
     drop(Server::start(target, None, &[])?);

@@ -97,7 +97,7 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
     // A comparison that cannot be made is told before the work.
     let earlier = args.compare.as_deref().map(read).transpose()?;
     let target = Target::new(&config).map_err(failed)?;
-    Interrupt::install()?.exit_on_signal(bench::end_servers);
+    Interrupt::install()?.exit_on_signal(bench::clean_up);
     let report = match &args.what {
         What::Startup { rounds } => bench::startup::run(&target, rounds.get()),
         What::FirstAudio { rounds } => bench::first_audio::run(&target, rounds.get()),

@@ -104,9 +104,12 @@ fn an_interrupt_silences_the_player() {
 /// Linux tells a process's children.
 #[test]
 #[cfg(target_os = "linux")]
-fn an_interrupted_measurement_ends_its_server_too() {
+fn an_interrupted_measurement_leaves_no_server_and_no_folder() {
     let sandbox = Sandbox::new();
-    let mut command = sandbox.koe(&["bench", "throughput", "--rounds", "1000000", "-m", "builtin"]);
+    let temporary = sandbox.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = sandbox.koe(&["bench", "startup", "--rounds", "1000000", "-m", "builtin"]);
+    command.env("TMPDIR", &temporary);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let mut server = String::new();
@@ -115,8 +118,11 @@ fn an_interrupted_measurement_ends_its_server_too() {
         server = all.split(' ').next().unwrap_or_default().to_owned();
         !server.is_empty()
     });
+    let n_folders = || std::fs::read_dir(&temporary).unwrap().count();
+    assert_eq!(n_folders(), 1);
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(n_folders(), 0);
     // Whoever has no parent any more is collected by somebody else, which may take a moment.
     let is_alive = || {
         let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap_or_default();
