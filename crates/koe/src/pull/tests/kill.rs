@@ -30,6 +30,8 @@ struct Limited {
     port: u16,
     allowed: Arc<AtomicUsize>,
     reached: Receiver<()>,
+    /// Holds what the killed leave.
+    temporary: TempDir,
 }
 
 impl Limited {
@@ -46,7 +48,7 @@ impl Limited {
                 let _ = Self::serve(stream, &files, &shared, &sender);
             }
         });
-        Self { port, allowed, reached }
+        Self { port, allowed, reached, temporary: tempfile::tempdir().unwrap() }
     }
 
     fn serve(
@@ -78,6 +80,7 @@ impl Limited {
             .args([CHILD, "--exact", "--ignored", "--nocapture"])
             .env(ENDPOINT, format!("http://127.0.0.1:{}", self.port))
             .env(DATA, data)
+            .env("TMPDIR", self.temporary.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
