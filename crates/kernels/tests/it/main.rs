@@ -4,6 +4,7 @@
 //! about rows and channels in `norm.rs`, about quick convolutions in `winograd.rs`.
 
 mod bf16;
+mod bytes;
 mod elementwise;
 mod norm;
 mod product;

@@ -2,26 +2,49 @@
 
 use koe_kernels::Isa;
 use koe_kernels::gemm::Output;
+use koe_kernels::number::Number;
 use koe_kernels::winograd::Shape;
 use proptest::prelude::*;
 
 use crate::support::{POISON, bits, fast_isas, for_each_isa, noise, note};
 
-/// Largest error relative to the root of the sum of squares of the products that a result sums:
-/// what a signal of random numbers measures by. The largest of all is 1e-5, which is -100 dB.
-const ERROR: f64 = 1e-5;
+/// What is multiplied.
+trait Tested: Number {
+    /// Largest error relative to the root of the sum of squares of the products that a result sums:
+    /// what a signal of random numbers measures by. 1e-5 is -100 dB.
+    const ERROR: f64;
+    const POISON: Self;
+    fn is_alike(isa: Isa) -> bool;
+}
+
+impl Tested for f32 {
+    const ERROR: f64 = 1e-5;
+    const POISON: Self = POISON;
+    fn is_alike(_isa: Isa) -> bool {
+        true
+    }
+}
+
+/// bf16, with eight bits for twenty-four.
+impl Tested for u16 {
+    const ERROR: f64 = 0.1;
+    const POISON: Self = 0x7fc0;
+    fn is_alike(isa: Isa) -> bool {
+        !isa.has_own_bf16_sums()
+    }
+}
 
 /// How much larger the root of the mean square error may be than that of the plain sum of
 /// products in f32, which it is a stand-in for.
 const TIMES_PLAIN: f64 = 3.0;
 
-/// Runs a convolution on every instruction set; the root mean square error of the best one and
-/// of the plain sum of products.
-fn check(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 2] {
+/// Runs a convolution of `T` on every instruction set; the root mean square error of the best one
+/// and of the plain sum of products in f32.
+fn check<T: Tested>(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 2] {
     let Shape { n_taps, dilation, depth, n } = shape;
     let weights = noise(n_taps * depth * n, 1.0, 1);
     let at = |tap: usize, d: usize, i: usize| weights[(tap * depth + d) * n + i];
-    let mut packed = vec![0.0; shape.packed_len()];
+    let mut packed = vec![T::default(); shape.packed_len()];
     shape.pack(&mut packed, at);
     let x = noise((n_rows + (n_taps - 1) * dilation) * depth, 1.0, 2);
     let (n_inputs, n_products) = shape.scratch_len(n_rows);
@@ -29,7 +52,7 @@ fn check(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 
     let before = noise(n_rows * n, 1.0, 4);
     let run = |isa: Isa| {
         let mut out = before.clone();
-        let mut scratch = (vec![POISON; n_inputs], vec![POISON; n_products]);
+        let mut scratch = (vec![T::POISON; n_inputs], vec![POISON; n_products]);
         let scratch = (&mut scratch.0[..], &mut scratch.1[..]);
         let bias = with_bias.then_some(&bias[..]);
         shape.convolve(isa, &x, n_rows, &packed, bias, &mut out, output, scratch);
@@ -57,7 +80,7 @@ fn check(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 
                     }
                 }
                 let error = (f64::from(out[t * n + i]) - sum).abs() / squares.sqrt();
-                assert!(error <= ERROR, "{isa:?} {shape:?} {n_rows}: [{t}][{i}] off by {error}");
+                assert!(error <= T::ERROR, "{isa:?} {shape:?} {n_rows}: [{t}][{i}] off by {error}");
                 let plain_error = (f64::from(plain) - sum).abs() / squares.sqrt();
                 sums_of_squares[0] += error * error;
                 sums_of_squares[1] += plain_error * plain_error;
@@ -65,7 +88,7 @@ fn check(shape: Shape, n_rows: usize, with_bias: bool, output: Output) -> [f64; 
         }
         rms = sums_of_squares.map(|sum| (sum / (n_rows * n) as f64).sqrt());
     }
-    let sets: Vec<_> = fast_isas().collect();
+    let sets: Vec<_> = fast_isas().filter(|&isa| T::is_alike(isa)).collect();
     for pair in sets.windows(2) {
         assert_eq!(bits(&run(pair[0])), bits(&run(pair[1])), "{pair:?} {shape:?} differ");
     }
@@ -78,7 +101,7 @@ fn the_networks_convolutions_are_right() {
     for n_taps in [3, 7, 11] {
         for dilation in [1, 3, 5] {
             let shape = Shape { n_taps, dilation, depth: 128, n: 32 };
-            let [rms, plain] = check(shape, 48, true, Output::Store);
+            let [rms, plain] = check::<f32>(shape, 48, true, Output::Store);
             note(&format!("{n_taps} taps, dilation {dilation}: {rms:.2e}, plainly {plain:.2e}"));
             assert!(rms <= TIMES_PLAIN * plain, "{shape:?}: {rms}, {plain}");
         }
@@ -99,6 +122,7 @@ proptest! {
         add: bool,
     ) {
         let output = if add { Output::Add } else { Output::Store };
-        check(Shape { n_taps, dilation, depth, n }, n_rows, with_bias, output);
+        check::<f32>(Shape { n_taps, dilation, depth, n }, n_rows, with_bias, output);
+        check::<u16>(Shape { n_taps, dilation, depth: 2 * depth, n }, n_rows, with_bias, output);
     }
 }
