@@ -106,7 +106,7 @@ class Worker:
 
     def memory_mb(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return {key: int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024
+        return {key: int(re.search(rf"{key}:\s+(\d+)", status)[1]) * 1024 / 1e6
                 for key in ("VmHWM", "VmRSS", "RssAnon", "RssFile")}
 
     def close(self):

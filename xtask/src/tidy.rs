@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("crates/onnx", &["koe-engine"]),
     ("crates/priming", &[]),
     ("crates/koe", &["koe-audio", "koe-engine", "koe-onnx", "koe-priming", "koe-text"]),
-    ("xtask", &["koe-audio", "koe-engine", "koe-text", "koe"]),
+    ("xtask", &["koe-engine", "koe-text"]),
 ];
 
 /// Where unsafe code may be, as ARCHITECTURE.md says.

@@ -5,12 +5,12 @@
 
 use koe_kernels::Isa;
 
-/// The kind of numbers in the products that make sound of features, nine tenths of the work.
+/// The kind of numbers in the products that make sound of features, nine tenths of all multiplications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// What the reference computes with.
     F32,
-    /// Half the memory and up to twice the speed where the CPU has an instruction for it
+    /// Half the memory for those weights and up to twice the speed where the CPU has an instruction for it
     /// ([`Isa::has_fast_bf16`]); the same numbers, slower than f32, where it has none. Sums are
     /// f32. `docs/parity.md` says how far the sound moves.
     Bf16,

@@ -35,7 +35,7 @@ pub struct Layer {
     /// Of all runs, on the clock.
     pub time: Duration,
     /// Multiplications and additions that the layer stands for: a convolution by fewer of them
-    /// counts as many as a plain one. None where nobody counted.
+    /// counts as many as a plain one. 0 where nobody counted.
     pub flop: f64,
     /// Those that its products really take.
     pub multiplied: f64,

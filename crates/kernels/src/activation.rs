@@ -1,5 +1,8 @@
 //! Elementwise functions over slices, some with an affine map per channel in the same pass.
 //! Those that prepare the input of a product write it as f32 or bf16, whichever `out` is.
+//!
+//! Errors are the largest of f32 results, as the tests hold them on every instruction set, in units
+//! of the last place (ulp) where nothing else is said.
 
 use crate::Isa;
 use crate::isa::dispatch;
@@ -30,7 +33,8 @@ pub fn affine_leaky<T: Number>(
 }
 
 /// `y = x * scale + shift`, `out = y + sin²(alpha y) / alpha` (Snake, arXiv:2006.08195) for rows
-/// `[T][C]`; `scale`, `shift`, `alpha` and `inverse_alpha` are `[C]`.
+/// `[T][C]`; `scale`, `shift`, `alpha` and `inverse_alpha` are `[C]`. The error of `sin²` is 2e-7 for
+/// `alpha y` within ±1e3.
 pub fn affine_snake<T: Number>(
     isa: Isa,
     x: &[f32],
@@ -58,27 +62,27 @@ pub fn convert<T: Number>(isa: Isa, x: &[f32], out: &mut [T]) {
     dispatch!(isa, convert(x, out));
 }
 
-/// The tanh form of GELU, in place.
+/// The tanh form of GELU, in place. Error: 4e-7 of `x`.
 pub fn gelu(isa: Isa, x: &mut [f32]) {
     dispatch!(isa, gelu(x));
 }
 
-/// `e^x` in place.
+/// `e^x` in place. Error: 1.1 ulp.
 pub fn exp(isa: Isa, x: &mut [f32]) {
     dispatch!(isa, exp(x));
 }
 
-/// Hyperbolic tangent in place.
+/// Hyperbolic tangent in place. Error: 2.6 ulp.
 pub fn tanh(isa: Isa, x: &mut [f32]) {
     dispatch!(isa, tanh(x));
 }
 
-/// Logistic function in place.
+/// Logistic function in place. Error: 2.6 ulp where the result is a normal number.
 pub fn sigmoid(isa: Isa, x: &mut [f32]) {
     dispatch!(isa, sigmoid(x));
 }
 
-/// `sin = sin(x)`, `cos = cos(x)`; `x` within ±1e4.
+/// `sin = sin(x)`, `cos = cos(x)`; `x` within ±1e4. Error: 1.7 ulp.
 pub fn sin_cos(isa: Isa, x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
     assert!(x.len() == sin.len() && x.len() == cos.len());
     dispatch!(isa, sin_cos(x, sin, cos));
@@ -86,7 +90,8 @@ pub fn sin_cos(isa: Isa, x: &[f32], sin: &mut [f32], cos: &mut [f32]) {
 
 /// Complex numbers to magnitudes and phases, in place: the phase is `atan2(imaginary, real)`, within
 /// ±π, with the sign of the imaginary part. Parts are finite, and so are their sum and the square of
-/// the magnitude; where both are below 2^-126 the phase leans towards the nearest axis.
+/// the magnitude; where both are below 2^-126 the phase leans towards the nearest axis. Error: 1.5 ulp of
+/// magnitudes, 3 of phases.
 pub fn polar(isa: Isa, real: &mut [f32], imaginary: &mut [f32]) {
     assert_eq!(real.len(), imaginary.len());
     dispatch!(isa, polar(real, imaginary));

@@ -152,8 +152,8 @@ impl Isa {
         }
     }
 
-    /// Whether products of bf16 are so fast that a convolution by fewer multiplications is slower:
-    /// its additions take longer than what they save.
+    /// Whether a unit multiplies bf16 in tiles, which is so fast that a convolution by fewer
+    /// multiplications is slower: its additions take longer than what they save.
     pub fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
 //! The arithmetic of koe: slices in, slices out, and the one room for SIMD.
 //!
-//! No model names, no allocation, no threads (but in [`rates`], which measures). Activations are time-major, `[T][C]` with the
+//! No model names, no allocation (but in [`rates`], which measures), no threads. Activations are time-major, `[T][C]` with the
 //! channel contiguous, so that a convolution is a matrix product over shifted rows. Every door
 //! takes an [`Isa`] first, checks its lengths, and calls one implementation; `scalar.rs` holds
 //! the plain reference for all of them.

@@ -57,8 +57,9 @@ pub fn layer_norm(isa: Isa, x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: 
     dispatch!(isa, layer_norm(x, gain, bias, epsilon));
 }
 
-/// Makes every row of `x` `[T][C]` positive with sum 1: `exp(scale * x)`, normalised.
+/// Makes every row of `x` `[T][C]` positive with sum 1: `exp(scale * x)`, normalised; `scale` is
+/// positive.
 pub fn softmax(isa: Isa, x: &mut [f32], c: usize, scale: f32) {
-    assert!(c > 0 && x.len().is_multiple_of(c));
+    assert!(c > 0 && x.len().is_multiple_of(c) && scale > 0.0);
     dispatch!(isa, softmax(x, c, scale));
 }

@@ -4,7 +4,7 @@
 //! Each row is the best of many runs, because neighbours on the machine only ever slow one down;
 //! for the same reason the clock is the thread's own time on the CPU where there is such a clock.
 //! Products are given beside the CPU's measured multiply-add peak of that instruction set; the
-//! answers themselves are held to the plain reference before they are timed.
+//! answers of plain ones are held to the plain reference before they are timed.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -338,7 +338,7 @@ impl<T> Aligned<T> {
     }
 }
 
-/// GFLOP/s of multiply-adds that depend on nothing but themselves, sixteen chains at once.
+/// GFLOP/s of multiply-adds that depend on nothing but themselves, as many chains at once as there are registers for.
 fn peak(isa: Isa) -> f64 {
     const STEPS: usize = 100_000;
     let lanes = match isa.name() {

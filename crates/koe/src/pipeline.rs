@@ -97,7 +97,7 @@ impl Ramp {
 }
 
 impl Default for Ramp {
-    /// Four seconds, then at once the length that the model speaks best.
+    /// Where no speed was measured: four seconds, then at once the length that the model speaks best.
     fn default() -> Self {
         Self { first: Limits::default().first, growth: f32::INFINITY }
     }

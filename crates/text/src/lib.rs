@@ -62,7 +62,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A first chunk of about three seconds, later ones of about fifteen, never above what
+    /// A first chunk of about four seconds, later ones of about sixteen, never above what
     /// Kokoro-82M can take.
     fn default() -> Self {
         Limits { first: 60, growth: f32::INFINITY, target: 250, max: 510, given: 0 }

@@ -1,4 +1,4 @@
-//! Generator: decoder features and F0 to sound, where nine tenths of the time goes.
+//! Generator: decoder features and F0 to sound, where three quarters of the time go.
 //!
 //! Follows `istftnet.py` (`Generator`, `AdaINResBlock1`) of the reference. At each of two rates:
 //! the features are upsampled by a transposed convolution, what the harmonic source sounds like
@@ -37,7 +37,7 @@ pub(crate) struct Generator {
 /// One rate in time.
 struct Rate {
     up: Upsample,
-    /// The source's spectrum at this rate: taps, stride and padding.
+    /// The source's spectrum at this rate.
     source_conv: Product,
     source_stride: usize,
     source_padding: usize,
@@ -46,11 +46,6 @@ struct Rate {
     channels: usize,
     /// The last rate gets one more row at the start, as the inverse STFT has one more frame.
     reflect: bool,
-}
-
-#[derive(Default)]
-pub(crate) struct GeneratorScratch {
-    input: Moments,
 }
 
 /// The four largest buffers, `[T][C]` at one rate, in which everything else finds room when they
@@ -100,6 +95,7 @@ impl Generator {
             let stride: usize = net.upsample_rates[i + 1..].iter().product();
             let taps = if last { 1 } else { 2 * stride };
             let source = name("noise_convs", i);
+            // As the reference has them, not in its configuration.
             let (size, dilations) = (if last { 11 } else { 7 }, [1, 3, 5]);
             let n_blocks = net.resblock_kernel_sizes.len();
             let blocks = net.resblock_kernel_sizes.iter().zip(&net.resblock_dilation_sizes);
@@ -166,11 +162,11 @@ impl Generator {
         &self,
         cx: &mut Context<'_, '_>,
         input: &Voiced<'_>,
-        scratch: (&mut GeneratorScratch, &mut Large, &mut Moments, &mut Coefficients),
+        scratch: (&mut Moments, &mut Large, &mut Moments, &mut Coefficients),
         samples: &mut [f32],
     ) -> Result<(), Error> {
         let Voiced { f0, styles, excitation } = *input;
-        let (GeneratorScratch { input }, large, moments, coefficients) = scratch;
+        let (input, large, moments, coefficients) = scratch;
         let Large { x, way, sum, middle } = large;
         let n_samples = f0.len() * self.scale;
         let width = self.stft.width();

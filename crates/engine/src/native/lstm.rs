@@ -101,7 +101,7 @@ impl BiLstm {
                 memory.fill(0.0);
                 hidden.fill(0.0);
                 for i in 0..n_steps {
-                    // A text of the longest kind takes a tenth of a second here.
+                    // The longest text takes this loop tens of milliseconds.
                     if i % 64 == 0 && cancel.is_cancelled() {
                         break;
                     }

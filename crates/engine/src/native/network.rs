@@ -5,7 +5,7 @@ use koe_kernels::gemm::Rows;
 use super::albert::Albert;
 use super::context::Context;
 use super::decoder::Decoder;
-use super::generator::{Excitation, Generator, GeneratorScratch, Large, Voiced};
+use super::generator::{Excitation, Generator, Large, Voiced};
 use super::norm::{Coefficients, Moments, StyleLayer};
 use super::product::{Finish, Product};
 use super::prosody::{Prosody, ProsodyScratch};
@@ -68,7 +68,8 @@ pub(crate) struct Scratch {
     prosody: ProsodyScratch,
     moments: Moments,
     coefficients: Coefficients,
-    generator: GeneratorScratch,
+    /// Of what comes into each of the generator's residual blocks.
+    input_moments: Moments,
     /// The generator's, in which all that comes before finds its room.
     large: Large,
 }
@@ -131,13 +132,13 @@ impl Network {
         self.bert_encoder.apply(cx, Rows::plain(bert, self.bert_width), hidden, Finish::Store)?;
         let width = self.prosody.width();
         let encoded = s.encoded.take(n * width);
-        let lstm = (&mut s.prosody, &mut s.large.sum);
-        self.prosody.encode(cx, hidden, (prosodic, styles), &s.identity, lstm, encoded)?;
+        let room = (&mut s.prosody, &mut s.large.sum);
+        self.prosody.encode(cx, hidden, (prosodic, styles), &s.identity, room, encoded)?;
         cx.stage("prosody_text", encoded, width);
         cx.let_go();
         let durations = s.durations.take(n);
-        let lstm = (&mut s.prosody, &mut s.large.sum);
-        self.prosody.durations(cx, encoded, &s.identity, input.speed, lstm, durations)?;
+        let room = (&mut s.prosody, &mut s.large.sum);
+        self.prosody.durations(cx, encoded, &s.identity, input.speed, room, durations)?;
         cx.stage("duration", durations, 1);
         cx.let_go();
 
@@ -185,17 +186,17 @@ impl Network {
             coefficients: &mut s.coefficients,
             room: &mut s.large.way,
         };
-        let lstm = (&mut s.large.sum, &mut blocks, &mut s.large.x);
+        let room = (&mut s.large.sum, &mut blocks, &mut s.large.x);
         let curves = (&mut *f0, &mut *energy);
-        self.prosody.curves(cx, encoded, styles, &s.token_of_frame, lstm, curves)?;
+        self.prosody.curves(cx, encoded, styles, &s.token_of_frame, room, curves)?;
         cx.stage("f0", f0, 1);
         cx.stage("n", energy, 1);
         cx.let_go();
 
         // What is said, stretched to its durations.
         let text = s.text.take(n * c);
-        let lstm = (&mut s.large.x, &mut s.large.sum);
-        self.text_encoder.run(cx, &s.tokens, &s.identity, lstm, text)?;
+        let room = (&mut s.large.x, &mut s.large.sum);
+        self.text_encoder.run(cx, &s.tokens, &s.identity, room, text)?;
         cx.stage("text", text, c);
         cx.let_go();
         let aligned = s.aligned.take(n_frames * c);
@@ -210,13 +211,13 @@ impl Network {
             coefficients: &mut s.coefficients,
             room: &mut s.large.way,
         };
-        let decoder = (&mut blocks, &mut s.large.x);
-        self.decoder.run(cx, aligned, (f0, energy), styles, decoder, features)?;
+        let room = (&mut blocks, &mut s.large.x);
+        self.decoder.run(cx, aligned, (f0, energy), styles, room, features)?;
         cx.stage("decoder_features", features, self.features);
         s.n_samples = n_frames * FRAME_SAMPLES;
         let samples = s.samples.take(s.n_samples);
-        let generator = (&mut s.generator, &mut s.large, &mut s.moments, &mut s.coefficients);
+        let room = (&mut s.input_moments, &mut s.large, &mut s.moments, &mut s.coefficients);
         let voiced = Voiced { f0, styles, excitation: input.excitation };
-        self.generator.run(cx, &voiced, generator, samples)
+        self.generator.run(cx, &voiced, room, samples)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The idea: an instruction set is a small token type that implements [`Simd`], arithmetic on
 //! sixteen f32 at a time (one AVX-512 register, two of AVX2, four of NEON). `maths`,
-//! `activation`, `norm`, `lstm` and `gemm` are generic over the token; each instruction set's
+//! `activation`, `norm`, `lstm`, `winograd` and `gemm` are generic over the token; each instruction set's
 //! file implements the trait and stamps out, with [`shells!`], one `#[target_feature]` function a
 //! kernel into which the generic code is inlined whole.
 //!

@@ -83,8 +83,14 @@ fn instruction(sums: [f32; 4], x: &Operand, w: &Operand) -> [f32; 4] {
     out
 }
 
+/// Whether the CPU has the instruction; says so where it has not.
+#[expect(clippy::print_stderr, reason = "a test that is left out is told")]
 fn is_there() -> bool {
-    Isa::named("neonbf16").is_ok()
+    let is_there = Isa::named("neonbf16").is_ok();
+    if !is_there {
+        eprintln!("this CPU has no bf16: neonbf16 is NOT tested");
+    }
+    is_there
 }
 
 /// Bits without a pattern.

@@ -21,7 +21,8 @@ const CLIMB: &str = "The old keeper climbed the spiral stairs of the lighthouse 
 /// Listeners at once.
 const STREAMS: [usize; 3] = [1, 4, 16];
 
-/// `rounds` requests for every length, and for every number of streams that many each.
+/// `rounds` requests for every length, a fourth of that for every opening, and `rounds` for every
+/// number of streams.
 pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
     let mut report = Report::new("first-audio", target);
     let server = Server::start(target, None, &[])?;
@@ -40,6 +41,9 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
         let (mut first, mut ahead) = (Vec::new(), Vec::new());
         for _ in 0..rounds.div_ceil(4) {
             let timed = client::speak(address, &request)?;
+            if timed.status != 200 {
+                return Err(format!("a request was answered {}", timed.status).into());
+            }
             first.push(ms(timed.first_byte));
             ahead.extend(timed.least_ahead);
         }

@@ -20,6 +20,12 @@ const TEXT: &str = "Good morning to you.";
 /// How often a keep-alive that is watched looks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+const WARM: &str = "warm request: first sound";
+const COLD: &str = "evicted, keep-alive off: first sound";
+const KEPT: &str = "evicted, keep-alive on, after a tick: first sound";
+const TICK: &str = "a tick with nothing evicted: processor time";
+const SYNTHESIS: &str = "its synthesis alone: processor time";
+
 /// `rounds` of each, then `long` of evictions and ticks in turn.
 pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Error> {
     let mut report = Report::new("idle", target);
@@ -40,8 +46,8 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
         off.evict()?;
         cold.push(off.first_sound()?);
     }
-    report.push("warm request: first sound", "ms", &warm);
-    report.push("evicted, keep-alive off: first sound", "ms", &cold);
+    report.push(WARM, "ms", &warm);
+    report.push(COLD, "ms", &cold);
     drop(off);
 
     let on = Bed::new(target, &runtime, true)?;
@@ -51,7 +57,7 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
         on.wait_for_tick()?;
         kept.push(on.first_sound()?);
     }
-    report.push("evicted, keep-alive on, after a tick: first sound", "ms", &kept);
+    report.push(KEPT, "ms", &kept);
     let mut synthesis = Vec::new();
     let mut cpu = Vec::new();
     on.wait_for_tick()?;
@@ -62,16 +68,15 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
         cpu.push(after - before);
         synthesis.push(on.tick_synthesis_cpu_ms()?);
     }
-    report.push("a tick with nothing evicted: processor time", "ms", &cpu);
-    report.push("its synthesis alone: processor time", "ms", &synthesis);
-    let median = |samples: &[f64]| {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-    };
-    let (warm, beyond) = (median(&warm), median(&cpu) - median(&synthesis));
-    report.push("keep-alive off over warm", "x", &[median(&cold) / warm]);
-    report.push("keep-alive on over warm", "x", &[median(&kept) / warm]);
+    report.push(TICK, "ms", &cpu);
+    report.push(SYNTHESIS, "ms", &synthesis);
+    let median = |measure| report.median(measure).unwrap_or(f64::NAN);
+    let warm = median(WARM);
+    let ratios = [("off", median(COLD) / warm), ("on", median(KEPT) / warm)];
+    let beyond = median(TICK) - median(SYNTHESIS);
+    for (keep_alive, ratio) in ratios {
+        report.push(format!("keep-alive {keep_alive} over warm"), "x", &[ratio]);
+    }
     report.push("a tick beyond its synthesis: processor time", "ms", &[beyond]);
 
     let begun = Instant::now();

@@ -1,8 +1,8 @@
 //! Measures what this machine makes of koe: how soon it is ready and sounds, what idleness and long
 //! use do to it, how much it gets through.
 //!
-//! Each measurement runs real servers, prints a table and can be kept as JSON, to be compared with
-//! a later one. Nothing here is used by any other room.
+//! Each measurement prints a table; those of whole servers or services can be kept as JSON, to be
+//! compared with a later one. Nothing here is used by any other room.
 
 pub mod client;
 pub mod first_audio;

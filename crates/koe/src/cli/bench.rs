@@ -34,7 +34,7 @@ enum What {
         #[arg(long, default_value = "7")]
         rounds: Rounds,
     },
-    /// Time to the first sound: by length of text, by listeners at once; being refused, hanging up
+    /// Time to the first sound: by length of text, by how it begins, by listeners at once; being refused, hanging up
     FirstAudio {
         /// Requests of each kind
         #[arg(long, default_value = "20")]
