@@ -4,14 +4,14 @@
 //! at symbols; what the words mean is settled.
 //!
 //! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
-//! a word that opens a phrase, between words, and, if a word is longer than the model's window,
-//! anywhere. Of equal places the one closest to the wished length wins. Closing quotes and brackets
+//! a word that opens a phrase, between words, between two that hang together, within what is read as
+//! several words, and, if a word is longer than the model's window, anywhere. Of equal places the one closest to the wished length wins. Closing quotes and brackets
 //! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
 //! voices speak very short chunks badly.
 
 use crate::Limits;
 use crate::phoneme::{Boundary, Chunk, Span, Word};
-use crate::speak::Line;
+use crate::speak::{Joint, Line};
 
 /// Kokoro clips or slurs chunks shorter than this, about one second; they are joined with a
 /// neighbour where the paragraph has one.
@@ -26,7 +26,7 @@ pub(crate) struct Chunker {
     symbols: Vec<char>,
     spans: Vec<Span>,
     words: Vec<Word>,
-    phrases: Vec<usize>,
+    joints: Vec<(usize, Joint)>,
     /// What stands behind all that was pushed.
     end: Boundary,
 }
@@ -39,6 +39,10 @@ enum Place {
     Comma,
     Phrase,
     Word,
+    /// Between words that hang together, as an article and its noun.
+    Tight,
+    /// Between the words that a number or an abbreviation is read as.
+    Reading,
     InsideWord,
 }
 
@@ -51,7 +55,7 @@ impl Chunker {
             symbols: Vec::new(),
             spans: Vec::new(),
             words: Vec::new(),
-            phrases: Vec::new(),
+            joints: Vec::new(),
             end: Boundary::Sentence,
         }
     }
@@ -76,7 +80,7 @@ impl Chunker {
         let offset = self.symbols.len();
         self.symbols.extend(line.symbols);
         self.spans.extend(line.spans);
-        self.phrases.extend(line.phrases.into_iter().map(|at| at + offset));
+        self.joints.extend(line.joints.into_iter().map(|(at, joint)| (at + offset, joint)));
         self.words.extend(line.words.into_iter().map(|mut word| {
             word.symbols.start += offset;
             word.symbols.end += offset;
@@ -97,9 +101,10 @@ impl Chunker {
         }
         let (at, place) = self.place(wish, flush);
         let boundary = match place {
+            _ if at == n_symbols => self.end,
             Place::Sentence => Boundary::Sentence,
             Place::Colon | Place::Comma => Boundary::Clause,
-            Place::Phrase | Place::Word | Place::InsideWord => Boundary::Word,
+            _ => Boundary::Word,
         };
         Some(self.cut(at, boundary))
     }
@@ -118,19 +123,29 @@ impl Chunker {
             (Place::Comma, shortest, wish * 2),
             (Place::Phrase, wish / 2, wish + wish / 2),
             (Place::Word, wish / 2, wish + wish / 2),
-            (Place::Word, 1, wish * 2),
-            (Place::Word, 1, max),
+            (Place::Word, wish / 3, wish + wish / 2),
+            (Place::Tight, wish / 3, wish + wish / 2),
+            (Place::Tight, 1, wish * 2),
+            (Place::Reading, 1, wish * 2),
+            (Place::Reading, 1, max),
             (Place::InsideWord, 1, max),
         ];
         let last = max.min(n_symbols - 1);
-        let places: Vec<(usize, Place)> =
+        let mut places: Vec<(usize, Place)> =
             (1..=last).filter_map(|at| self.place_at(at).map(|place| (at, place))).collect();
+        // All that is there, whose end is mostly that of a sentence.
+        places.push(match self.end {
+            Boundary::Word => (n_symbols, Place::Word),
+            Boundary::Clause => (n_symbols, Place::Comma),
+            Boundary::Sentence | Boundary::Paragraph => (n_symbols, Place::Sentence),
+        });
         for may_leave_crumbs in [false, true] {
             for (worst, from, to) in rounds {
                 let fits = |at: usize| {
                     (from.max(1)..=to.min(max)).contains(&at)
                         && (may_leave_crumbs
                             || !flush
+                            || at == n_symbols
                             || n_symbols - at > MIN_SYMBOLS.min(wish / 2))
                 };
                 let best = places
@@ -161,14 +176,17 @@ impl Chunker {
         let before = self.symbols[..at].iter().rev().find(|s| !matches!(s, '”' | '"' | ')'))?;
         let next_word = self.words.partition_point(|word| word.symbols.end <= at);
         if self.words.get(next_word).is_some_and(|word| word.symbols.start < at) {
-            return Some(Place::InsideWord);
+            return Some(if is_space { Place::Reading } else { Place::InsideWord });
         }
         Some(match before {
             '.' | '!' | '?' | '…' => Place::Sentence,
             ':' | ';' | '—' => Place::Colon,
             ',' => Place::Comma,
-            _ if self.phrases.binary_search(&(at + 1)).is_ok() => Place::Phrase,
-            _ => Place::Word,
+            _ => match self.joints.binary_search_by_key(&(at + 1), |&(at, _)| at) {
+                Ok(i) if self.joints[i].1 == Joint::Breath => Place::Phrase,
+                Ok(_) => Place::Tight,
+                Err(_) => Place::Word,
+            },
         })
     }
 
@@ -210,10 +228,10 @@ impl Chunker {
             word.symbols.start = word.symbols.start.saturating_sub(n_gone);
             word.symbols.end -= n_gone;
         }
-        let n_phrases = self.phrases.partition_point(|&phrase| phrase < n_gone);
-        self.phrases.drain(..n_phrases);
-        for phrase in &mut self.phrases {
-            *phrase -= n_gone;
+        let n_joints = self.joints.partition_point(|&(at, _)| at < n_gone);
+        self.joints.drain(..n_joints);
+        for (at, _) in &mut self.joints {
+            *at -= n_gone;
         }
         chunk
     }
@@ -239,7 +257,7 @@ mod tests {
                 None if in_word => {
                     line.words.push(Word { span: span.clone(), symbols: at..at + 1 });
                     if text.chars().skip(at).collect::<String>().starts_with("and ") {
-                        line.phrases.push(at);
+                        line.joints.push((at, Joint::Breath));
                     }
                 }
                 None => {}
@@ -310,6 +328,42 @@ mod tests {
             "Aaaa bbbb cccc dddd and eeee ffff gggg hhhh.",
             "Aaaa bbbb cccc dddd|and eeee ffff gggg hhhh.",
         );
+    }
+
+    #[test]
+    fn a_sentence_that_is_all_there_is_need_not_be_cut() {
+        check(
+            24,
+            60,
+            60,
+            "Aaaa bbbb cccc dddd eeee ffff gggg hhh.",
+            "Aaaa bbbb cccc dddd eeee ffff gggg hhh.",
+        );
+        // As with a comma there; beyond twice the wish there is no waiting.
+        check(
+            20,
+            60,
+            60,
+            "Aaaa bbbb cccc dddd eeee ffff gggg hhh.‖Iii.",
+            "Aaaa bbbb cccc dddd eeee ffff gggg hhh.|Iii.",
+        );
+        check(
+            18,
+            60,
+            60,
+            "Aaaa bbbb cccc dddd eeee ffff gggg hhh.",
+            "Aaaa bbbb cccc dddd|eeee ffff gggg hhh.",
+        );
+    }
+
+    #[test]
+    fn words_that_hang_together_stay_together_if_there_is_another_place() {
+        let mut chunker = Chunker::new(Limits { first: 12, target: 12, ..Limits::default() });
+        let text = "Aaaa bbbb cccc dddd eeee ffff gggg hhhh.";
+        let mut all = line(text, 0, Boundary::Sentence);
+        all.joints = vec![(10, Joint::Tight), (15, Joint::Tight)];
+        chunker.push(all);
+        assert_eq!(chunker.take(true).unwrap().symbols, "Aaaa");
     }
 
     #[test]

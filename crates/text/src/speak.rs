@@ -18,11 +18,20 @@ pub(crate) struct Line {
     /// As long as `symbols`.
     pub(crate) spans: Vec<Span>,
     pub(crate) words: Vec<Word>,
-    /// Indices of symbols that begin a word before which one may take breath.
-    pub(crate) phrases: Vec<usize>,
+    /// Indices of symbols that begin a word, where it matters how it hangs on the one before.
+    pub(crate) joints: Vec<(usize, Joint)>,
     /// By their place in the text.
     pub(crate) notes: Vec<Note>,
     pub(crate) end: Boundary,
+}
+
+/// How two words hang together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joint {
+    /// One may take breath between them.
+    Breath,
+    /// Nobody would.
+    Tight,
 }
 
 /// Speaks the sentence `sentence` of `text`.
@@ -54,6 +63,7 @@ pub(crate) fn speak(
         return line;
     }
     let mut space_due = false;
+    let mut last_word = "";
     // A currency sign has no sound of its own; it belongs to the number behind it.
     let mut glued_start = None;
     for token in English::get(dialect).phonemize(written, &overrides, lexicon) {
@@ -90,7 +100,8 @@ pub(crate) fn speak(
         }
         let first = if line.symbols[before] == ' ' { before + 1 } else { before };
         if is_word {
-            line.push_word(span, first, is_phrase_start(word));
+            line.push_word(span, first, joint(last_word, word));
+            last_word = word;
         }
         space_due = token.space_after;
     }
@@ -111,7 +122,7 @@ impl Line {
 
     /// Notes that the symbols from `first` on speak `span`. Words made from one stretch of the
     /// caller's text are one word of the caller's.
-    fn push_word(&mut self, span: Span, first: usize, is_phrase_start: bool) {
+    fn push_word(&mut self, span: Span, first: usize, joint: Option<Joint>) {
         let end = self.symbols.len();
         match self.words.last_mut() {
             Some(last) if span.start < last.span.end => {
@@ -119,9 +130,7 @@ impl Line {
                 last.symbols.end = end;
             }
             _ => {
-                if is_phrase_start {
-                    self.phrases.push(first);
-                }
+                self.joints.extend(joint.map(|joint| (first, joint)));
                 self.words.push(Word { span, symbols: first..end });
             }
         }
@@ -197,6 +206,39 @@ fn is_currency(word: &str) -> bool {
     matches!(word, "$" | "£" | "€" | "#")
 }
 
+/// How a word hangs on the one before, where that is not as any other does.
+fn joint(before: &str, word: &str) -> Option<Joint> {
+    let is_name = |word: &str| word.starts_with(char::is_uppercase);
+    if leans(before) || is_name(before) && is_name(word) {
+        Some(Joint::Tight)
+    } else {
+        is_phrase_start(word).then_some(Joint::Breath)
+    }
+}
+
+/// Words after which nobody stops: they belong to what follows.
+fn leans(word: &str) -> bool {
+    #[rustfmt::skip]
+    const LEANING: &[&str] = &[
+        // Articles and what stands for them.
+        "a", "an", "the", "my", "your", "his", "its", "our", "their", "whose", "this", "these",
+        "those", "some", "any", "no", "every", "each", "very", "too",
+        // Prepositions.
+        "about", "across", "after", "against", "among", "as", "at", "before", "between", "by",
+        "during", "for", "from", "in", "into", "of", "on", "onto", "over", "per", "than", "through",
+        "to", "toward", "towards", "under", "until", "upon", "via", "with", "within", "without",
+        // Conjunctions.
+        "and", "although", "because", "but", "if", "nor", "or", "since", "that", "though", "unless",
+        "when", "where", "which", "while", "who",
+        // Subjects and auxiliaries.
+        "i", "you", "he", "she", "we", "they", "i'm", "i've", "i'll", "am", "is", "are", "was",
+        "were", "be", "been", "has", "have", "had", "will", "would", "can", "could", "should",
+        // Titles.
+        "dr", "mr", "mrs",
+    ];
+    LEANING.iter().any(|leaning| word.eq_ignore_ascii_case(leaning))
+}
+
 /// Words before which a long clause can be parted without harm.
 fn is_phrase_start(word: &str) -> bool {
     matches!(
@@ -269,6 +311,19 @@ mod tests {
         assert_eq!(line.symbols.iter().collect::<String>(), symbols);
         let found: Vec<&str> = line.words.iter().map(|word| &text[word.span.clone()]).collect();
         assert_eq!(found, words);
+    }
+
+    #[test]
+    fn words_hang_on_those_they_belong_to() {
+        let line = speak_first("We saw the ships of New York because it rained.");
+        let words: Vec<(usize, Joint)> = line
+            .joints
+            .iter()
+            .map(|(at, joint)| (line.words.partition_point(|w| w.symbols.start < *at), *joint))
+            .collect();
+        use Joint::{Breath, Tight};
+        let expected = [(1, Tight), (3, Tight), (5, Tight), (6, Tight), (7, Breath), (8, Tight)];
+        assert_eq!(words, expected);
     }
 
     #[test]

@@ -252,6 +252,14 @@ fn chunks_grow_no_faster_than_asked_and_do_reach_the_target() {
 }
 
 #[test]
+fn a_long_number_is_cut_between_the_words_it_is_read_as() {
+    for text in ["1234567890 is the number.", "It is 98765432123456789."] {
+        let lengths = chunk_lengths(text, limits(24, 1.0, 24, 510));
+        assert!(lengths.len() > 2 && lengths.iter().all(|n| *n <= 48), "{text}: {lengths:?}");
+    }
+}
+
+#[test]
 fn endless_growth_reaches_the_target_at_once() {
     let text = sentences(400, 3);
     for big in [f32::INFINITY, f32::MAX, 1000.0] {
