@@ -8,6 +8,8 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
+use koe_text::Boundary;
+
 /// A paragraph or several, cut from the caller's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -15,6 +17,8 @@ pub struct Segment {
     pub start: usize,
     /// The text itself.
     pub text: String,
+    /// What ends with it; blank lines within or around it count in any case.
+    pub end: Boundary,
 }
 
 impl Segment {
@@ -72,7 +76,7 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// A text that is in memory already, as one segment.
 pub fn from_text(text: String) -> impl Iterator<Item = Result<Segment, Error>> + Send {
-    std::iter::once(Ok(Segment { start: 0, text }))
+    std::iter::once(Ok(Segment { start: 0, text, end: Boundary::Paragraph }))
 }
 
 /// A text that is read as it is needed.
@@ -183,7 +187,7 @@ impl<R: Read> Reader<R> {
                 byte: error.as_bytes()[at],
             }
         })?;
-        Ok(Segment { start, text })
+        Ok(Segment { start, text, end: Boundary::Paragraph })
     }
 }
 
@@ -305,7 +309,8 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_not_text_but_counts_in_the_offsets() {
         let segments = segments(b"\xef\xbb\xbfHi", Cut::Paragraphs);
-        assert_eq!(segments, [Segment { start: 3, text: "Hi".into() }]);
+        let end = Boundary::Paragraph;
+        assert_eq!(segments, [Segment { start: 3, text: "Hi".into(), end }]);
         assert!(from_reader("x", &b"\xef\xbb\xbf"[..], Cut::Paragraphs).next().is_none());
     }
 

@@ -15,7 +15,7 @@
 
 use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use koe_audio::{Joiner, join};
 use koe_engine::{Cancel, FRAME_SAMPLES};
@@ -30,6 +30,9 @@ pub const SPEEDS: RangeInclusive<f32> = 0.25..=4.0;
 
 /// The wish to which chunks grow, in symbols: about ten seconds. Kokoro speaks best with 100 to 200.
 pub(crate) const TARGET: usize = 160;
+
+/// About as many are heard in a second, at the voice's own pace.
+const SYMBOLS_A_SECOND: f64 = 15.0;
 
 /// How to speak.
 #[derive(Clone, Debug)]
@@ -46,7 +49,8 @@ pub struct Settings {
     pub seed: u64,
     /// The rests between chunks.
     pub rests: Rests,
-    /// Whether every segment is to sound soon, because it is awaited; otherwise only the first is.
+    /// Whether text comes while it is heard: a segment that comes when all before it was heard is to
+    /// sound soon, as otherwise only the first is. Where it is cut then depends on the clock.
     pub live: bool,
     /// How the chunks grow from the first on.
     pub ramp: Ramp,
@@ -293,6 +297,7 @@ pub fn speak(
         ),
         summary: Summary::default(),
         given: 0,
+        ahead: Ahead::default(),
     };
     let mut anything = false;
     let mut any_sound = false;
@@ -322,12 +327,38 @@ struct Line<'a> {
     summary: Summary,
     /// The symbols that the text so far was cut into.
     given: usize,
+    ahead: Ahead,
+}
+
+/// How far the sound that was handed on is ahead of a listener who plays it at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ahead {
+    /// When the last of it will have been heard.
+    until: Option<Instant>,
+}
+
+impl Ahead {
+    fn add(&mut self, samples: u64, now: Instant) {
+        let from = self.until.map_or(now, |until| until.max(now));
+        self.until = Some(from + Duration::from_secs_f64(koe_audio::seconds(samples)));
+    }
+
+    /// In symbols at that pace.
+    fn symbols(&self, speed: f32, now: Instant) -> usize {
+        let left = self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        (left.as_secs_f64() * SYMBOLS_A_SECOND * f64::from(speed)) as usize
+    }
 }
 
 impl Line<'_> {
     /// Speaks one segment. Whether it made any sound, asked-for silence included.
     fn segment(&mut self, segment: &Segment) -> Result<bool, Error> {
         let before = self.joiner.position();
+        let paragraph = self.settings.rests.after(Boundary::Paragraph, self.settings.speed);
+        let text = &*segment.text;
+        if has_blank_line(&text[..text.len() - text.trim_start().len()]) {
+            self.joiner.rest_at_least(paragraph);
+        }
         let limits = self.limits();
         if self.settings.phonemes {
             for chunk in phonemes::chunks(&segment.text, limits.max) {
@@ -343,8 +374,9 @@ impl Line<'_> {
                 self.piece(segment, piece)?;
             }
         }
-        let rest = self.settings.rests.after(Boundary::Paragraph, self.settings.speed);
-        self.joiner.rest_at_least(rest);
+        let is_paragraph = has_blank_line(&text[text.trim_end().len()..]);
+        let rest = self.settings.rests.after(segment.end, self.settings.speed);
+        self.joiner.rest_at_least(if is_paragraph { paragraph } else { rest });
         Ok(self.joiner.position() > before)
     }
 
@@ -356,7 +388,7 @@ impl Line<'_> {
         let Settings { speed, live, ramp, .. } = *self.settings;
         let slow = (speed * 2.0).min(1.0);
         let max = (self.speaker.max_tokens() as f32 * slow).max(1.0) as usize;
-        let given = if live { 0 } else { self.given };
+        let given = if live { self.ahead.symbols(speed, Instant::now()) } else { self.given };
         Limits { first: ramp.first, growth: ramp.growth, target: TARGET, max, given }
     }
 
@@ -460,11 +492,18 @@ impl Line<'_> {
         {
             block.samples.iter_mut().for_each(|sample| *sample *= gain);
         }
+        if let Event::Sound(block) = &event {
+            self.ahead.add(block.samples.len() as u64, Instant::now());
+        }
         if self.cancel.is_cancelled() || (self.listener)(event).is_break() {
             return Err(Error::Cancelled);
         }
         Ok(())
     }
+}
+
+fn has_blank_line(space: &str) -> bool {
+    space.matches('\n').count() >= 2
 }
 
 fn from_start(segment: &Segment, span: &Range<usize>) -> Range<usize> {

@@ -20,8 +20,9 @@ pub struct Timed {
     pub whole: Duration,
     /// Bytes of the body, as they were sent.
     pub bytes: u64,
-    /// Seconds of sound that a listener who plays at once had left when more came, at the least;
-    /// below zero it stopped. None where all came together.
+    /// Seconds of sound that a listener who plays at once had left when more came, at the least from
+    /// a tenth of a second after the first byte on; below zero it stopped. None where nothing came
+    /// so late.
     pub least_ahead: Option<f64>,
 }
 
@@ -77,8 +78,8 @@ pub fn speech(text: &str) -> Value {
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 16;
-/// What comes later than this after the last was not on its way yet.
-const WAIT: Duration = Duration::from_millis(10);
+/// What comes so soon after the first byte belongs to it.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 fn ask_to_speak(address: &str, request: &Value) -> Result<Answer, Error> {
     ask(address, "/v1/audio/speech", Some(request))
@@ -88,7 +89,7 @@ fn ask_to_speak(address: &str, request: &Value) -> Result<Answer, Error> {
 pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
     let mut answer = ask_to_speak(address, request)?;
     let (mut piece, mut bytes, mut first_byte) = (vec![0; PIECE], 0, None);
-    let (mut least_ahead, mut last) = (None::<f64>, Duration::ZERO);
+    let mut least_ahead = None::<f64>;
     loop {
         let n_bytes = answer.next(&mut piece)?;
         if n_bytes == 0 {
@@ -96,11 +97,11 @@ pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
         }
         let now = answer.begun.elapsed();
         let first = *first_byte.get_or_insert(now);
-        if bytes > 0 && now - last > WAIT {
+        if now - first > AT_ONCE {
             let ahead = koe_audio::seconds(bytes / 2) - (now - first).as_secs_f64();
             least_ahead = Some(least_ahead.map_or(ahead, |least| least.min(ahead)));
         }
-        (bytes, last) = (bytes + n_bytes as u64, now);
+        bytes += n_bytes as u64;
     }
     let whole = answer.begun.elapsed();
     let first_byte = first_byte.unwrap_or(whole);

@@ -23,6 +23,8 @@ use super::delivery::{self, SpeechEvent};
 use super::error::ApiError;
 use super::extract;
 use super::request::{Output, SpeechRequest};
+use koe_text::Boundary;
+
 use crate::feed::{self, Segment};
 use crate::service::{Part, Running};
 
@@ -434,7 +436,7 @@ impl Sentences {
         let text = std::mem::replace(&mut self.buffer, rest);
         let start = self.start;
         self.start += text.len();
-        self.ready.push_back(Segment { start, text });
+        self.ready.push_back(Segment { start, text, end: Boundary::Sentence });
     }
 }
 

@@ -230,7 +230,7 @@ fn a_panic_in_the_engine_is_an_error_after_the_sound_before_it() {
 fn chunk_lengths(segments: &[&str], settings: &Settings) -> Vec<usize> {
     let mut start = 0;
     let feed = segments.iter().map(|&text| {
-        let segment = Segment { start, text: text.to_owned() };
+        let segment = Segment { start, text: text.to_owned(), end: Boundary::Paragraph };
         start += text.len();
         Ok(segment)
     });
@@ -247,7 +247,7 @@ fn chunk_lengths(segments: &[&str], settings: &Settings) -> Vec<usize> {
 }
 
 #[test]
-fn the_ramp_goes_on_from_paragraph_to_paragraph_unless_each_is_awaited() {
+fn the_ramp_goes_on_from_paragraph_to_paragraph() {
     // Sentences of 15 letters, about 12 symbols, so that every wish is met closely.
     let long = "We all sat down. ".repeat(80);
     let short = "We all sat down.";
@@ -259,10 +259,49 @@ fn the_ramp_goes_on_from_paragraph_to_paragraph_unless_each_is_awaited() {
     assert!((40..=90).contains(&lengths[2]), "{lengths:?}");
     assert!(lengths[2..7].is_sorted(), "{lengths:?}");
     assert!(lengths[6] > 2 * lengths[2], "{lengths:?}");
-    // Where every segment is awaited, each begins anew.
-    let live = chunk_lengths(&segments, &Settings { live: true, ..settings.clone() });
-    assert!(live[2] < lengths[2], "{live:?}");
     // As it always was: after the first chunk all are long.
     let at_once = chunk_lengths(&segments, &Settings::default());
     assert!(at_once[2] > 120, "{at_once:?}");
+}
+
+#[test]
+fn a_live_text_is_cut_by_what_is_still_to_be_heard() {
+    let mut ahead = Ahead::default();
+    let begun = Instant::now();
+    let after = |seconds: u64| begun + Duration::from_secs(seconds);
+    assert_eq!(ahead.symbols(1.0, begun), 0);
+    ahead.add(4 * u64::from(koe_audio::SAMPLE_RATE_HZ), begun);
+    assert_eq!(ahead.symbols(1.0, begun), 60);
+    assert_eq!((ahead.symbols(1.0, after(1)), ahead.symbols(2.0, after(1))), (45, 90));
+    ahead.add(2 * u64::from(koe_audio::SAMPLE_RATE_HZ), after(1));
+    assert_eq!(ahead.symbols(1.0, after(1)), 75);
+    // What was made too late begins when it is there.
+    assert_eq!(ahead.symbols(1.0, after(10)), 0);
+    ahead.add(u64::from(koe_audio::SAMPLE_RATE_HZ), after(10));
+    assert_eq!(ahead.symbols(1.0, after(10)), 15);
+
+    // The fake's sound is there at once, so that all of it is still to be heard.
+    let long = "We all sat down. ".repeat(80);
+    let settings =
+        Settings { live: true, ramp: Ramp { first: 24, growth: 2.0 }, ..Settings::default() };
+    let lengths = chunk_lengths(&[&long, &long], &settings);
+    assert!(lengths[0] < 40 && *lengths.last().unwrap() > 80, "{lengths:?}");
+    assert!(lengths[2..].iter().all(|&n| n > 80), "the second goes on as the first: {lengths:?}");
+}
+
+#[test]
+fn sentences_of_a_live_text_rest_like_sentences_and_paragraphs_like_paragraphs() {
+    let length = |texts: [&str; 2], end: Boundary| {
+        let segments = texts.map(|text| Ok(Segment { start: 0, text: text.to_owned(), end }));
+        let mut fake = Fake::default();
+        let listener = &mut |_| ControlFlow::Continue(());
+        speak(segments, &Settings::default(), &mut fake, &Cancel::new(), listener).unwrap().samples
+    };
+    let sentence = length(["One.", " Two."], Boundary::Sentence);
+    let paragraph = length(["One.", "Two."], Boundary::Paragraph);
+    let rests = Rests::default();
+    let more = koe_audio::samples_in(rests.paragraph - rests.sentence);
+    assert_eq!(paragraph - sentence, more);
+    assert_eq!(length(["One.\n\n", "Two."], Boundary::Sentence), paragraph);
+    assert_eq!(length(["One.", " \n\nTwo."], Boundary::Sentence), paragraph);
 }

@@ -535,11 +535,15 @@ impl Offsets {
 mod tests {
     use super::*;
 
+    fn segment(start: usize, text: &str) -> Segment {
+        Segment { start, text: text.to_owned(), end: koe_text::Boundary::Sentence }
+    }
+
     #[test]
     fn bytes_become_characters_forward_and_backward_across_segments() {
         let mut offsets = Offsets::default();
-        offsets.push(&Segment { start: 3, text: "größe 🙂 ".into() });
-        offsets.push(&Segment { start: 3 + 13, text: "naïve".into() });
+        offsets.push(&segment(3, "größe 🙂 "));
+        offsets.push(&segment(3 + 13, "naïve"));
         let text = "größe 🙂 naïve";
         for range in [0..2, 2..4, 9..13, 13..15, 2..4, 0..0, 15..19] {
             let Some(part) = text.get(range.clone()) else { continue };
