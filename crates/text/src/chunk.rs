@@ -4,7 +4,7 @@
 //! at symbols; what the words mean is settled.
 //!
 //! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
-//! a word that opens a phrase, between words, between two that hang together, within what is read as
+//! a word that opens a clause or a phrase, between words, between two that hang together, within what is read as
 //! several words, and, if a word is longer than the model's window, anywhere. Of equal places the one closest to the wished length wins. Closing quotes and brackets
 //! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
 //! voices speak very short chunks badly.
@@ -37,6 +37,9 @@ enum Place {
     Sentence,
     Colon,
     Comma,
+    /// Before a word that opens a clause.
+    Clause,
+    /// Before one that opens a phrase.
     Phrase,
     Word,
     /// Between words that hang together, as an article and its noun.
@@ -120,6 +123,7 @@ impl Chunker {
             (Place::Sentence, shortest, wish + wish / 2),
             (Place::Colon, wish / 3, wish + wish / 2),
             (Place::Comma, wish / 3, wish + wish / 2),
+            (Place::Clause, wish / 2, wish + wish / 2),
             (Place::Comma, shortest, wish * 2),
             (Place::Phrase, wish / 2, wish + wish / 2),
             (Place::Word, wish / 2, wish + wish / 2),
@@ -183,8 +187,11 @@ impl Chunker {
             ':' | ';' | '—' => Place::Colon,
             ',' => Place::Comma,
             _ => match self.joints.binary_search_by_key(&(at + 1), |&(at, _)| at) {
-                Ok(i) if self.joints[i].1 == Joint::Breath => Place::Phrase,
-                Ok(_) => Place::Tight,
+                Ok(i) => match self.joints[i].1 {
+                    Joint::Clause => Place::Clause,
+                    Joint::Phrase => Place::Phrase,
+                    Joint::Tight => Place::Tight,
+                },
                 Err(_) => Place::Word,
             },
         })
@@ -257,7 +264,7 @@ mod tests {
                 None if in_word => {
                     line.words.push(Word { span: span.clone(), symbols: at..at + 1 });
                     if text.chars().skip(at).collect::<String>().starts_with("and ") {
-                        line.joints.push((at, Joint::Breath));
+                        line.joints.push((at, Joint::Clause));
                     }
                 }
                 None => {}

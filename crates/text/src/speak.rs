@@ -28,8 +28,10 @@ pub(crate) struct Line {
 /// How two words hang together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joint {
-    /// One may take breath between them.
-    Breath,
+    /// The second opens a clause.
+    Clause,
+    /// The second opens a phrase.
+    Phrase,
     /// Nobody would.
     Tight,
 }
@@ -212,7 +214,8 @@ fn joint(before: &str, word: &str) -> Option<Joint> {
     if leans(before) || is_name(before) && is_name(word) {
         Some(Joint::Tight)
     } else {
-        is_phrase_start(word).then_some(Joint::Breath)
+        let clause = opens_clause(word).then_some(Joint::Clause);
+        clause.or_else(|| opens_phrase(word).then_some(Joint::Phrase))
     }
 }
 
@@ -239,57 +242,26 @@ fn leans(word: &str) -> bool {
     LEANING.iter().any(|leaning| word.eq_ignore_ascii_case(leaning))
 }
 
-/// Words before which a long clause can be parted without harm.
-fn is_phrase_start(word: &str) -> bool {
-    matches!(
-        word,
-        "and"
-            | "or"
-            | "but"
-            | "nor"
-            | "yet"
-            | "because"
-            | "although"
-            | "though"
-            | "while"
-            | "when"
-            | "where"
-            | "which"
-            | "who"
-            | "whose"
-            | "that"
-            | "if"
-            | "unless"
-            | "until"
-            | "since"
-            | "as"
-            | "than"
-            | "so"
-            | "with"
-            | "without"
-            | "for"
-            | "from"
-            | "into"
-            | "onto"
-            | "through"
-            | "between"
-            | "among"
-            | "against"
-            | "before"
-            | "after"
-            | "during"
-            | "under"
-            | "over"
-            | "across"
-            | "towards"
-            | "toward"
-            | "upon"
-            | "within"
-            | "in"
-            | "on"
-            | "at"
-            | "by"
-    )
+/// Words that open a clause.
+fn opens_clause(word: &str) -> bool {
+    #[rustfmt::skip]
+    const OPENING: &[&str] = &[
+        "after", "although", "and", "as", "because", "before", "but", "if", "nor", "or", "since",
+        "so", "than", "that", "though", "unless", "until", "when", "where", "which", "while", "who",
+        "whose", "yet",
+    ];
+    OPENING.contains(&word)
+}
+
+/// Words that open a phrase within a clause.
+fn opens_phrase(word: &str) -> bool {
+    #[rustfmt::skip]
+    const OPENING: &[&str] = &[
+        "across", "against", "among", "at", "between", "by", "during", "for", "from", "in", "into",
+        "on", "onto", "over", "through", "toward", "towards", "under", "upon", "with", "within",
+        "without",
+    ];
+    OPENING.contains(&word)
 }
 
 #[cfg(test)]
@@ -321,8 +293,8 @@ mod tests {
             .iter()
             .map(|(at, joint)| (line.words.partition_point(|w| w.symbols.start < *at), *joint))
             .collect();
-        use Joint::{Breath, Tight};
-        let expected = [(1, Tight), (3, Tight), (5, Tight), (6, Tight), (7, Breath), (8, Tight)];
+        use Joint::{Clause, Tight};
+        let expected = [(1, Tight), (3, Tight), (5, Tight), (6, Tight), (7, Clause), (8, Tight)];
         assert_eq!(words, expected);
     }
 
