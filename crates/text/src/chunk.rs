@@ -4,8 +4,9 @@
 //! at symbols; what the words mean is settled.
 //!
 //! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
-//! a word that opens a clause or a phrase, between words, between two that hang together, within what is read as
-//! several words, and, if a word is longer than the model's window, anywhere. Of equal places the one closest to the wished length wins. Closing quotes and brackets
+//! a word that opens a clause or a phrase, between words, between two that hang together, within
+//! what is read as several words, and, if a word is longer than the model's window, anywhere. Of
+//! equal places the one closest to the wished length wins. Closing quotes and brackets
 //! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
 //! voices speak very short chunks badly.
 

@@ -32,7 +32,7 @@ pub(crate) enum Joint {
     Clause,
     /// The second opens a phrase.
     Phrase,
-    /// Nobody would.
+    /// Nobody stops between them.
     Tight,
 }
 

@@ -84,7 +84,8 @@ pub(super) fn run(args: SayArgs, config: &Config) -> Result<(), Failure> {
         phonemes: args.phonemes,
         speed: args.speed,
         seed: args.seed,
-        live: args.text.lines,
+        // Nobody hears a file while it is written, and the same text makes the same one.
+        live: args.text.lines && !matches!(target, Target::File(..)),
         ramp: narrator.ramp,
         ..Settings::default()
     };
