@@ -298,6 +298,7 @@ pub fn speak(
         summary: Summary::default(),
         given: 0,
         ahead: Ahead::default(),
+        line_ends: 0,
     };
     let mut anything = false;
     let mut any_sound = false;
@@ -305,6 +306,7 @@ pub fn speak(
         let segment = segment?;
         line.summary.text_bytes += segment.text.len() as u64;
         if segment.text.trim().is_empty() {
+            line.space(&segment.text);
             continue;
         }
         anything = true;
@@ -328,6 +330,8 @@ struct Line<'a> {
     /// The symbols that the text so far was cut into.
     given: usize,
     ahead: Ahead,
+    /// Ends of lines since the last word.
+    line_ends: usize,
 }
 
 /// How far the sound that was handed on is ahead of a listener who plays it at once.
@@ -354,11 +358,8 @@ impl Line<'_> {
     /// Speaks one segment. Whether it made any sound, asked-for silence included.
     fn segment(&mut self, segment: &Segment) -> Result<bool, Error> {
         let before = self.joiner.position();
-        let paragraph = self.settings.rests.after(Boundary::Paragraph, self.settings.speed);
         let text = &*segment.text;
-        if has_blank_line(&text[..text.len() - text.trim_start().len()]) {
-            self.joiner.rest_at_least(paragraph);
-        }
+        self.space(&text[..text.len() - text.trim_start().len()]);
         let limits = self.limits();
         if self.settings.phonemes {
             for chunk in phonemes::chunks(&segment.text, limits.max) {
@@ -374,10 +375,20 @@ impl Line<'_> {
                 self.piece(segment, piece)?;
             }
         }
-        let is_paragraph = has_blank_line(&text[text.trim_end().len()..]);
         let rest = self.settings.rests.after(segment.end, self.settings.speed);
-        self.joiner.rest_at_least(if is_paragraph { paragraph } else { rest });
+        self.joiner.rest_at_least(rest);
+        self.line_ends = 0;
+        self.space(&text[text.trim_end().len()..]);
         Ok(self.joiner.position() > before)
+    }
+
+    /// White space between segments: a blank line, however it came, parts paragraphs.
+    fn space(&mut self, space: &str) {
+        self.line_ends += space.matches('\n').count();
+        if self.line_ends >= 2 {
+            let rest = self.settings.rests.after(Boundary::Paragraph, self.settings.speed);
+            self.joiner.rest_at_least(rest);
+        }
     }
 
     /// How much to give the model at once. The first chunk is small, so that sound starts soon;
@@ -500,10 +511,6 @@ impl Line<'_> {
         }
         Ok(())
     }
-}
-
-fn has_blank_line(space: &str) -> bool {
-    space.matches('\n').count() >= 2
 }
 
 fn from_start(segment: &Segment, span: &Range<usize>) -> Range<usize> {

@@ -5,8 +5,8 @@
 //!
 //! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
 //! a word that opens a clause or a phrase, between words, between two that hang together, within
-//! what is read as several words, and, if a word is longer than the model's window, anywhere. Of
-//! equal places the one closest to the wished length wins. Closing quotes and brackets
+//! a name, and, if one is longer than the model's window, within what is read as several words or
+//! anywhere in a word. Of equal places the one closest to the wished length wins. Closing quotes and brackets
 //! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
 //! voices speak very short chunks badly.
 
@@ -45,7 +45,9 @@ enum Place {
     Word,
     /// Between words that hang together, as an article and its noun.
     Tight,
-    /// Between the words that a number or an abbreviation is read as.
+    /// Between parts of a name.
+    Name,
+    /// Between the words that a number or an abbreviation is read as: its times would be two.
     Reading,
     InsideWord,
 }
@@ -130,8 +132,8 @@ impl Chunker {
             (Place::Word, wish / 2, wish + wish / 2),
             (Place::Word, wish / 3, wish + wish / 2),
             (Place::Tight, wish / 3, wish + wish / 2),
-            (Place::Tight, 1, wish * 2),
-            (Place::Reading, 1, wish * 2),
+            (Place::Name, wish / 3, wish * 2),
+            (Place::Name, wish / 3, max),
             (Place::Reading, 1, max),
             (Place::InsideWord, 1, max),
         ];
@@ -192,6 +194,7 @@ impl Chunker {
                     Joint::Clause => Place::Clause,
                     Joint::Phrase => Place::Phrase,
                     Joint::Tight => Place::Tight,
+                    Joint::Name => Place::Name,
                 },
                 Err(_) => Place::Word,
             },

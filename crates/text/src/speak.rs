@@ -34,6 +34,8 @@ pub(crate) enum Joint {
     Phrase,
     /// Nobody stops between them.
     Tight,
+    /// They are parts of a name.
+    Name,
 }
 
 /// Speaks the sentence `sentence` of `text`.
@@ -210,59 +212,70 @@ fn is_currency(word: &str) -> bool {
 
 /// How a word hangs on the one before, where that is not as any other does.
 fn joint(before: &str, word: &str) -> Option<Joint> {
-    let is_name = |word: &str| word.starts_with(char::is_uppercase);
-    if leans(before) || is_name(before) && is_name(word) {
+    let is = |word: &str, list: &[&str]| list.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if is_name(before) && is_name(word) {
+        Some(Joint::Name)
+    } else if is(word, CLAUSES)
+        && !is(before, BINDING)
+        && (is(before, POINTING) || !is(before, LEANING))
+    {
+        Some(Joint::Clause)
+    } else if is(before, BINDING) || is(before, POINTING) || is(before, LEANING) {
         Some(Joint::Tight)
     } else {
-        let clause = opens_clause(word).then_some(Joint::Clause);
-        clause.or_else(|| opens_phrase(word).then_some(Joint::Phrase))
+        is(word, PHRASES).then_some(Joint::Phrase)
     }
 }
 
-/// Words after which nobody stops: they belong to what follows.
-fn leans(word: &str) -> bool {
-    #[rustfmt::skip]
-    const LEANING: &[&str] = &[
-        // Articles and what stands for them.
-        "a", "an", "the", "my", "your", "his", "its", "our", "their", "whose", "this", "these",
-        "those", "some", "any", "no", "every", "each", "very", "too",
-        // Prepositions.
-        "about", "across", "after", "against", "among", "as", "at", "before", "between", "by",
-        "during", "for", "from", "in", "into", "of", "on", "onto", "over", "per", "than", "through",
-        "to", "toward", "towards", "under", "until", "upon", "via", "with", "within", "without",
-        // Conjunctions.
-        "and", "although", "because", "but", "if", "nor", "or", "since", "that", "though", "unless",
-        "when", "where", "which", "while", "who",
-        // Subjects and auxiliaries.
-        "i", "you", "he", "she", "we", "they", "i'm", "i've", "i'll", "am", "is", "are", "was",
-        "were", "be", "been", "has", "have", "had", "will", "would", "can", "could", "should",
-        // Titles.
-        "dr", "mr", "mrs",
-    ];
-    LEANING.iter().any(|leaning| word.eq_ignore_ascii_case(leaning))
+/// Begins with a capital but is not written in them.
+fn is_name(word: &str) -> bool {
+    word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase)
 }
 
 /// Words that open a clause.
-fn opens_clause(word: &str) -> bool {
-    #[rustfmt::skip]
-    const OPENING: &[&str] = &[
-        "after", "although", "and", "as", "because", "before", "but", "if", "nor", "or", "since",
-        "so", "than", "that", "though", "unless", "until", "when", "where", "which", "while", "who",
-        "whose", "yet",
-    ];
-    OPENING.contains(&word)
-}
+#[rustfmt::skip]
+const CLAUSES: &[&str] = &[
+    "after", "although", "because", "before", "but", "if", "since", "that", "though", "unless",
+    "until", "when", "where", "which", "while", "who", "whose",
+];
 
-/// Words that open a phrase within a clause.
-fn opens_phrase(word: &str) -> bool {
-    #[rustfmt::skip]
-    const OPENING: &[&str] = &[
-        "across", "against", "among", "at", "between", "by", "during", "for", "from", "in", "into",
-        "on", "onto", "over", "through", "toward", "towards", "under", "upon", "with", "within",
-        "without",
-    ];
-    OPENING.contains(&word)
-}
+/// Words that open a phrase, or a clause or only one more word.
+#[rustfmt::skip]
+const PHRASES: &[&str] = &[
+    "across", "against", "among", "and", "as", "at", "between", "by", "during", "for", "from", "in",
+    "into", "nor", "on", "onto", "or", "over", "so", "than", "through", "toward", "towards",
+    "under", "upon", "with", "within", "without", "yet",
+];
+
+/// Words that belong to what opens a clause behind them, as in "even though".
+#[rustfmt::skip]
+const BINDING: &[&str] = &[
+    "as", "even", "ever", "just", "less", "long", "more", "now", "only", "other", "rather", "so",
+    "soon", "such",
+];
+
+/// Words that belong to a noun behind them or stand for one.
+const POINTING: &[&str] = &["any", "each", "some", "that", "these", "this", "those"];
+
+/// Words after which nobody stops: they belong to what follows.
+#[rustfmt::skip]
+const LEANING: &[&str] = &[
+    // Articles and what stands for them.
+    "a", "an", "the", "my", "your", "his", "its", "our", "their", "whose", "no", "every", "very",
+    "too",
+    // Prepositions.
+    "about", "across", "after", "against", "among", "at", "before", "between", "by", "during",
+    "for", "from", "in", "into", "of", "on", "onto", "over", "per", "than", "through", "to",
+    "toward", "towards", "under", "until", "upon", "via", "with", "within", "without",
+    // Conjunctions.
+    "and", "although", "because", "but", "if", "nor", "or", "since", "though", "unless", "when",
+    "where", "which", "while", "who",
+    // Subjects and auxiliaries.
+    "i", "you", "he", "she", "we", "they", "i'm", "i've", "i'll", "am", "is", "are", "was", "were",
+    "be", "been", "has", "have", "had", "will", "would", "can", "could", "should",
+    // Titles.
+    "dr", "mr", "mrs",
+];
 
 #[cfg(test)]
 mod tests {
@@ -287,15 +300,21 @@ mod tests {
 
     #[test]
     fn words_hang_on_those_they_belong_to() {
-        let line = speak_first("We saw the ships of New York because it rained.");
+        let line = speak_first("We saw the ships of New York because it rained, even though.");
         let words: Vec<(usize, Joint)> = line
             .joints
             .iter()
             .map(|(at, joint)| (line.words.partition_point(|w| w.symbols.start < *at), *joint))
             .collect();
-        use Joint::{Clause, Tight};
-        let expected = [(1, Tight), (3, Tight), (5, Tight), (6, Tight), (7, Clause), (8, Tight)];
+        use Joint::{Clause, Name, Tight};
+        let expected =
+            [(1, Tight), (3, Tight), (5, Tight), (6, Name), (7, Clause), (8, Tight), (11, Tight)];
         assert_eq!(words, expected);
+        assert_eq!(joint("this", "because"), Some(Clause));
+        assert_eq!(joint("this", "house"), Some(Tight));
+        assert_eq!(joint("so", "that"), Some(Tight));
+        assert_eq!(joint("KING", "OF"), None);
+        assert_eq!(joint("OF", "THE"), Some(Tight));
     }
 
     #[test]

@@ -252,11 +252,22 @@ fn chunks_grow_no_faster_than_asked_and_do_reach_the_target() {
 }
 
 #[test]
-fn a_long_number_is_cut_between_the_words_it_is_read_as() {
-    for text in ["1234567890 is the number.", "It is 98765432123456789."] {
-        let lengths = chunk_lengths(text, limits(24, 1.0, 24, 510));
-        assert!(lengths.len() > 2 && lengths.iter().all(|n| *n <= 48), "{text}: {lengths:?}");
-    }
+fn a_number_is_whole_if_it_can_be_and_else_cut_between_the_words_it_is_read_as() {
+    let text = "It is 98765432123456789 and so on.";
+    let lexicon = UserLexicon::default();
+    let symbols = |max: usize| -> Vec<String> {
+        let limits = limits(24, 0.0, 24, max);
+        let options = Options { dialect: Dialect::American, lexicon: &lexicon, limits };
+        let chunks = pieces(text, &options).filter_map(|piece| match piece {
+            Piece::Speech(chunk) => Some(chunk),
+            _ => None,
+        });
+        chunks.map(|chunk| chunk.symbols).collect()
+    };
+    let (whole, cut) = (symbols(510), symbols(50));
+    assert_eq!(whole.len(), 2, "{whole:?}");
+    assert!(cut.len() > 4 && cut.iter().all(|chunk| chunk.chars().count() <= 50), "{cut:?}");
+    assert_eq!(cut.join(" "), whole.join(" "));
 }
 
 #[test]

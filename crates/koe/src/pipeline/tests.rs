@@ -291,17 +291,21 @@ fn a_live_text_is_cut_by_what_is_still_to_be_heard() {
 
 #[test]
 fn sentences_of_a_live_text_rest_like_sentences_and_paragraphs_like_paragraphs() {
-    let length = |texts: [&str; 2], end: Boundary| {
-        let segments = texts.map(|text| Ok(Segment { start: 0, text: text.to_owned(), end }));
+    let length = |texts: &[&str], end: Boundary| {
+        let segments =
+            texts.iter().map(|&text| Ok(Segment { start: 0, text: text.to_owned(), end }));
         let mut fake = Fake::default();
         let listener = &mut |_| ControlFlow::Continue(());
         speak(segments, &Settings::default(), &mut fake, &Cancel::new(), listener).unwrap().samples
     };
-    let sentence = length(["One.", " Two."], Boundary::Sentence);
-    let paragraph = length(["One.", "Two."], Boundary::Paragraph);
+    let sentence = length(&["One.", " Two."], Boundary::Sentence);
+    let paragraph = length(&["One.", "Two."], Boundary::Paragraph);
     let rests = Rests::default();
     let more = koe_audio::samples_in(rests.paragraph - rests.sentence);
     assert_eq!(paragraph - sentence, more);
-    assert_eq!(length(["One.\n\n", "Two."], Boundary::Sentence), paragraph);
-    assert_eq!(length(["One.", " \n\nTwo."], Boundary::Sentence), paragraph);
+    assert_eq!(length(&["One.\n\n", "Two."], Boundary::Sentence), paragraph);
+    assert_eq!(length(&["One.", " \n\nTwo."], Boundary::Sentence), paragraph);
+    assert_eq!(length(&["One.", "\n\n", "Two."], Boundary::Sentence), paragraph);
+    assert_eq!(length(&["One.\n", " ", "\nTwo."], Boundary::Sentence), paragraph);
+    assert_eq!(length(&["One.\n", "Two."], Boundary::Sentence), sentence);
 }
