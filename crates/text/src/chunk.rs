@@ -6,9 +6,9 @@
 //! A chunk ends, in this order of liking, behind a sentence, behind `: ; —`, behind a comma, before
 //! a word that opens a clause or a phrase, between words, between two that hang together, within
 //! a name, and, if one is longer than the model's window, within what is read as several words or
-//! anywhere in a word. Of equal places the one closest to the wished length wins. Closing quotes and brackets
-//! stay with what they close. Sentences of one paragraph share a chunk while they fit the wish: the
-//! voices speak very short chunks badly.
+//! anywhere in a word. Of equal places the one closest to the wished length wins. Closing quotes and
+//! brackets stay with what they close. Sentences of one paragraph share a chunk while they fit the
+//! wish: the voices speak very short chunks badly.
 
 use crate::Limits;
 use crate::phoneme::{Boundary, Chunk, Span, Word};
