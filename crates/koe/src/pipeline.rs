@@ -23,6 +23,7 @@ use koe_text::{Boundary, Chunk, Dialect, Limits, Note, Piece, UserLexicon};
 
 use crate::feed::{self, Segment};
 use crate::phonemes;
+use crate::playback::Playback;
 use crate::speaker::Speaker;
 
 /// The paces that can be asked for.
@@ -71,9 +72,12 @@ impl Default for Settings {
     }
 }
 
-/// The pace to cut for. A chunk has to be made while those before it are heard, so an engine that
-/// needs `x` seconds for a second of sound can have chunks of almost `1 / x - 1` times what came
-/// before; and the smaller the first is, the sooner sound starts.
+/// The pace to cut for: the smaller the first chunk is, the sooner sound starts, and every other has
+/// to be made while those before it are heard.
+///
+/// An engine that needs `x` seconds for a second of sound could have chunks of almost `1 / x - 1`
+/// times what came before, if it had one listener. With `n` who come together their chunks are made
+/// one after the other, as on a machine `n` times slower.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ramp {
     /// The wished length of the first chunk, in symbols; about fifteen are a second of sound.
@@ -86,15 +90,15 @@ pub struct Ramp {
 impl Ramp {
     /// For a machine that needs so long for a second of sound. The first chunk is as short as
     /// the voices speak well, and longer only where sound starts within a tenth of a second all the
-    /// same. In few steps, so that the same machine measures itself into the same step, with a
-    /// third to spare, because a chunk can become longer than its wish.
+    /// same. After it chunks double what was said, which a machine that needs a ninth of a second can
+    /// do for four listeners at once, and grow faster or slower only where that is much too timid
+    /// or too bold. In few steps, so that the same machine measures itself into the same step, and
+    /// with a third to spare, because a chunk can become longer than its wish.
     pub fn for_speed(real_time_factor: f64) -> Self {
         match real_time_factor {
-            ..0.025 => Self { first: 60, growth: 8.0 },
-            ..0.04 => Self { first: 40, growth: 8.0 },
-            ..0.08 => Self { first: 24, growth: 8.0 },
-            ..0.16 => Self { first: 24, growth: 3.5 },
-            ..0.33 => Self { first: 24, growth: 1.4 },
+            ..0.025 => Self { first: 60, growth: 3.5 },
+            ..0.04 => Self { first: 40, growth: 3.5 },
+            ..0.33 => Self { first: 24, growth: 1.0 },
             _ => Self { first: 24, growth: 0.4 },
         }
     }
@@ -297,7 +301,7 @@ pub fn speak(
         ),
         summary: Summary::default(),
         given: 0,
-        ahead: Ahead::default(),
+        playback: Playback::default(),
         line_ends: 0,
     };
     let mut anything = false;
@@ -329,29 +333,9 @@ struct Line<'a> {
     summary: Summary,
     /// The symbols that the text so far was cut into.
     given: usize,
-    ahead: Ahead,
+    playback: Playback,
     /// Ends of lines since the last word.
     line_ends: usize,
-}
-
-/// How far the sound that was handed on is ahead of a listener who plays it at once.
-#[derive(Clone, Copy, Debug, Default)]
-struct Ahead {
-    /// When the last of it will have been heard.
-    until: Option<Instant>,
-}
-
-impl Ahead {
-    fn add(&mut self, samples: u64, now: Instant) {
-        let from = self.until.map_or(now, |until| until.max(now));
-        self.until = Some(from + Duration::from_secs_f64(koe_audio::seconds(samples)));
-    }
-
-    /// In symbols at that pace.
-    fn symbols(&self, speed: f32, now: Instant) -> usize {
-        let left = self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        (left.as_secs_f64() * SYMBOLS_A_SECOND * f64::from(speed)) as usize
-    }
 }
 
 impl Line<'_> {
@@ -393,13 +377,13 @@ impl Line<'_> {
 
     /// How much to give the model at once. The first chunk is small, so that sound starts soon;
     /// after it there is time, and the ramp goes on through all segments. Slow speech makes long
-    /// sound: below half the pace, which is where the model's own bound on length could be met,
-    /// chunks shrink with it.
+    /// sound, so that chunks shrink with the pace: none makes more sound, or takes more memory, than
+    /// the longest at the voice's own.
     fn limits(&self) -> Limits {
         let Settings { speed, live, ramp, .. } = *self.settings;
-        let slow = (speed * 2.0).min(1.0);
-        let max = (self.speaker.max_tokens() as f32 * slow).max(1.0) as usize;
-        let given = if live { self.ahead.symbols(speed, Instant::now()) } else { self.given };
+        let max = (self.speaker.max_tokens() as f32 * speed.min(1.0)).max(1.0) as usize;
+        let given =
+            if live { symbols_in(self.playback.left(Instant::now()), speed) } else { self.given };
         Limits { first: ramp.first, growth: ramp.growth, target: TARGET, max, given }
     }
 
@@ -504,13 +488,18 @@ impl Line<'_> {
             block.samples.iter_mut().for_each(|sample| *sample *= gain);
         }
         if let Event::Sound(block) = &event {
-            self.ahead.add(block.samples.len() as u64, Instant::now());
+            self.playback.add(block.samples.len() as u64, Instant::now());
         }
         if self.cancel.is_cancelled() || (self.listener)(event).is_break() {
             return Err(Error::Cancelled);
         }
         Ok(())
     }
+}
+
+/// About how many symbols sound so long at that pace.
+fn symbols_in(time: Duration, speed: f32) -> usize {
+    (time.as_secs_f64() * SYMBOLS_A_SECOND * f64::from(speed)) as usize
 }
 
 fn from_start(segment: &Segment, span: &Range<usize>) -> Range<usize> {

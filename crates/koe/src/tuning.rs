@@ -113,14 +113,13 @@ pub fn time(
     let mut session = Session::with_isa(model, threads, isa);
     // What the first run takes, memory, is not speed.
     session.synthesize(&request, cancel)?;
-    let (begun, mut best, mut n_samples) = (Instant::now(), Duration::MAX, 0);
-    for n_before in 0.. {
-        if n_before >= LEAST_RUNS && begun.elapsed() > ENOUGH {
-            break;
-        }
+    let (mut fastest, mut n_samples, mut n_runs) = (Duration::MAX, 0, 0);
+    let begun = Instant::now();
+    while n_runs < LEAST_RUNS || begun.elapsed() < ENOUGH {
         let before = Instant::now();
         n_samples = session.synthesize(&request, cancel)?.samples.len();
-        best = best.min(before.elapsed());
+        fastest = fastest.min(before.elapsed());
+        n_runs += 1;
     }
-    Ok((best, koe_audio::seconds(n_samples as u64)))
+    Ok((fastest, koe_audio::seconds(n_samples as u64)))
 }

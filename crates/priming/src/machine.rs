@@ -22,6 +22,16 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Whether any two threads of this machine share a core, as far as it says.
+pub fn shares_cores(root: &Path) -> bool {
+    let processors = std::fs::read_dir(root.join("sys/devices/system/cpu")).into_iter().flatten();
+    processors.flatten().any(|entry| {
+        let siblings = read(&entry.path().join("topology/thread_siblings_list"));
+        // `0` alone, `0,64` or `0-1`.
+        siblings.is_some_and(|list| list.trim().contains([',', '-']))
+    })
+}
+
 /// Bytes of memory in the machine.
 pub fn memory_bytes(root: &Path) -> Option<u64> {
     let info = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
@@ -201,6 +211,19 @@ mod tests {
         let arm = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd49\nCPU revision\t: 0\n";
         assert_eq!(name(arm).as_deref(), Some("ARM 0x41 0xd49"));
         assert_eq!(name("processor\t: 0\n"), None);
+    }
+
+    #[test]
+    fn threads_share_a_core_where_one_lists_two() {
+        let shares = |lists: [&str; 2]| {
+            let path = |n| format!("sys/devices/system/cpu/cpu{n}/topology/thread_siblings_list");
+            let (first, second) = (path(0), path(1));
+            shares_cores(root(&[(&first, lists[0]), (&second, lists[1])]).path())
+        };
+        assert!(!shares(["0\n", "1\n"]));
+        assert!(shares(["0,64\n", "1,65\n"]));
+        assert!(shares(["0-1\n", "0-1\n"]));
+        assert!(!shares_cores(root(&[]).path()));
     }
 
     #[test]

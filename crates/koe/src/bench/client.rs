@@ -27,10 +27,23 @@ pub struct Timed {
 }
 
 impl Timed {
+    /// Fails unless the request was answered with sound.
+    pub fn served(self) -> Result<Self, Error> {
+        expect_ok(self.status)?;
+        Ok(self)
+    }
+
     /// Seconds of sound in a body of 16 bit samples.
     pub fn sound_seconds(&self) -> f64 {
         koe_audio::seconds(self.bytes / 2)
     }
+}
+
+fn expect_ok(status: u16) -> Result<(), Error> {
+    if status != 200 {
+        return Err(format!("a request was answered {status}").into());
+    }
+    Ok(())
 }
 
 /// An answer of which the head was read. Dropping it hangs up.
@@ -85,7 +98,7 @@ fn ask_to_speak(address: &str, request: &Value) -> Result<Answer, Error> {
     ask(address, "/v1/audio/speech", Some(request))
 }
 
-/// Has a server speak, to the end.
+/// Has a server speak, to the end. Whatever the answer's status: see [`Timed::served`].
 pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
     let mut answer = ask_to_speak(address, request)?;
     let (mut piece, mut bytes, mut first_byte) = (vec![0; PIECE], 0, None);
@@ -111,9 +124,7 @@ pub fn speak(address: &str, request: &Value) -> Result<Timed, Error> {
 /// An answer that has begun to sound.
 fn sounding(address: &str, request: &Value) -> Result<Answer, Error> {
     let mut answer = ask_to_speak(address, request)?;
-    if answer.status != 200 {
-        return Err(format!("a request was answered {}", answer.status).into());
-    }
+    expect_ok(answer.status)?;
     answer.next(&mut [0; 1])?;
     Ok(answer)
 }

@@ -56,10 +56,7 @@ pub fn run(target: &Target, rounds: usize) -> Result<Report, Error> {
 /// Milliseconds to listening, to ready, and to the first byte.
 fn start(target: &Target, cache: Option<&Path>) -> Result<(f64, f64, f64), Error> {
     let server = Server::start(target, cache, &[])?;
-    let spoken = client::speak(&server.address, &client::speech(TEXT))?;
-    if spoken.status != 200 {
-        return Err(format!("a request was answered {}", spoken.status).into());
-    }
+    let spoken = client::speak(&server.address, &client::speech(TEXT))?.served()?;
     let (listening, ready) = (server.listening_after, server.ready_after);
     let first = ready + spoken.first_byte;
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;

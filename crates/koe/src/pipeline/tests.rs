@@ -264,22 +264,53 @@ fn the_ramp_goes_on_from_paragraph_to_paragraph() {
     assert!(at_once[2] > 120, "{at_once:?}");
 }
 
+/// The least sound, in seconds, that any of so many listeners who come together has left when more
+/// comes, where chunks of those lengths are made one after the other, the most urgent first, as
+/// lanes are lent.
+fn least_ahead(lengths: &[usize], listeners: usize, real_time_factor: f64) -> f64 {
+    let (mut now, mut least) = (0.0_f64, f64::INFINITY);
+    // For every listener: until when there is sound, and the chunks to come.
+    let mut all = vec![(None::<f64>, lengths); listeners];
+    let due = |until: Option<f64>, now: f64| until.map_or(0.0, |until| until.max(now));
+    while let Some((until, chunks)) = all
+        .iter_mut()
+        .filter(|(_, chunks)| !chunks.is_empty())
+        .min_by(|(a, _), (b, _)| due(*a, now).total_cmp(&due(*b, now)))
+    {
+        let sound = chunks[0] as f64 / SYMBOLS_A_SECOND;
+        now += real_time_factor * sound;
+        if let Some(until) = *until {
+            least = least.min(until - now);
+        }
+        *until = Some(due(*until, now).max(now) + sound);
+        *chunks = &chunks[1..];
+    }
+    least
+}
+
+#[test]
+fn listeners_who_come_together_have_sound_while_that_of_others_is_made() {
+    let long_sentence = "The old keeper climbed the spiral stairs of the lighthouse every evening \
+        at dusk, and counted each step under his breath, as he had done for forty years. ";
+    let answer = "Sure, I can help with that! First, open the settings page and choose your \
+        account. Then pick the option called notifications, which you will find near the bottom \
+        of the list; it lets you decide which messages reach you and when. ";
+    let speeds = [(0.02, 8), (0.035, 5), (0.07, 5), (0.11, 4), (0.16, 2), (0.3, 1), (0.6, 1)];
+    for text in [long_sentence, answer] {
+        for (real_time_factor, listeners) in speeds {
+            let ramp = Ramp::for_speed(real_time_factor);
+            let settings = Settings { ramp, ..Settings::default() };
+            let lengths = chunk_lengths(&[&text.repeat(5)], &settings);
+            let least = least_ahead(&lengths, listeners, real_time_factor);
+            assert!(least > 0.0, "{least} s: {listeners} at {real_time_factor}: {lengths:?}");
+        }
+    }
+}
+
 #[test]
 fn a_live_text_is_cut_by_what_is_still_to_be_heard() {
-    let mut ahead = Ahead::default();
-    let begun = Instant::now();
-    let after = |seconds: u64| begun + Duration::from_secs(seconds);
-    assert_eq!(ahead.symbols(1.0, begun), 0);
-    ahead.add(4 * u64::from(koe_audio::SAMPLE_RATE_HZ), begun);
-    assert_eq!(ahead.symbols(1.0, begun), 60);
-    assert_eq!((ahead.symbols(1.0, after(1)), ahead.symbols(2.0, after(1))), (45, 90));
-    ahead.add(2 * u64::from(koe_audio::SAMPLE_RATE_HZ), after(1));
-    assert_eq!(ahead.symbols(1.0, after(1)), 75);
-    // What was made too late begins when it is there.
-    assert_eq!(ahead.symbols(1.0, after(10)), 0);
-    ahead.add(u64::from(koe_audio::SAMPLE_RATE_HZ), after(10));
-    assert_eq!(ahead.symbols(1.0, after(10)), 15);
-
+    assert_eq!(symbols_in(Duration::from_secs(4), 1.0), 60);
+    assert_eq!(symbols_in(Duration::from_secs(4), 2.0), 120);
     // The fake's sound is there at once, so that all of it is still to be heard.
     let long = "We all sat down. ".repeat(80);
     let settings =

@@ -25,6 +25,7 @@ use super::library::Cast;
 use super::readings::Readings;
 use crate::feed::{self, Segment};
 use crate::pipeline::{self, Block, Event, Settings, Spoken, Summary};
+use crate::playback::Playback;
 use crate::speaker::Speaker;
 
 /// Text on its way in.
@@ -286,8 +287,8 @@ fn fill(mut outlet: Outlet, order: Order) {
 
 fn speak(outlet: &mut Outlet, order: Order, late: &Arc<AtomicBool>) -> Result<Summary, Failure> {
     let Order { turns, between, encoder, lead, trail, volume, arrived, purpose } = order;
-    let mut desk =
-        Desk { outlet, encoder, volume, arrived, purpose, position: 0, first_sound: None };
+    let playback = Playback::default();
+    let mut desk = Desk { outlet, encoder, volume, arrived, purpose, position: 0, playback };
     let mut total = Summary::default();
     desk.silence(lead)?;
     for (i, turn) in turns.into_iter().enumerate() {
@@ -323,8 +324,7 @@ struct Desk<'a> {
     purpose: Purpose,
     /// Samples so far, at 24 kHz.
     position: u64,
-    /// When the listener got its first sound.
-    first_sound: Option<Instant>,
+    playback: Playback,
 }
 
 impl Desk<'_> {
@@ -342,14 +342,14 @@ impl Desk<'_> {
                 lock(&heard).push(segment);
             }
         });
-        let due = Arc::new(std::sync::Mutex::new(self.due()));
+        let due = Arc::new(std::sync::Mutex::new(self.playback.until()));
         let mut speaker = Borrower {
             shop: self.outlet.shop.clone(),
             cast,
-            give_up: self
-                .first_sound
-                .is_none()
-                .then(|| self.arrived + self.outlet.shop.patience.queue),
+            give_up: match self.playback.until() {
+                None => Some(self.arrived + self.outlet.shop.patience.queue),
+                Some(_) => None,
+            },
             arrived: self.arrived,
             purpose: self.purpose,
             due: due.clone(),
@@ -366,16 +366,10 @@ impl Desk<'_> {
                 }
                 Event::Sound(block) => self.block(index, start, block, &mut lock(&text)),
             };
-            *lock(&due) = self.due();
+            *lock(&due) = self.playback.until();
             flow
         })?;
         Ok(summary)
-    }
-
-    /// When the listener will have heard all that it was given.
-    fn due(&self) -> Option<Instant> {
-        let first = self.first_sound?;
-        Some(first + Duration::from_secs_f64(koe_audio::seconds(self.position)))
     }
 
     fn block(
@@ -406,11 +400,11 @@ impl Desk<'_> {
         if is_request {
             self.outlet.shop.readings.sound(samples.len() as u64);
         }
-        if self.first_sound.is_none() && !samples.is_empty() {
-            self.first_sound = Some(Instant::now());
-            if is_request {
+        if !samples.is_empty() {
+            if is_request && self.playback.until().is_none() {
                 self.outlet.shop.readings.first_audio(self.arrived.elapsed());
             }
+            self.playback.add(samples.len() as u64, Instant::now());
         }
         self.outlet.send_bytes(bytes)
     }

@@ -36,7 +36,8 @@ pub struct Plan {
     pub extended: bool,
     /// Where measurements of this machine are remembered; none: each start measures.
     pub tuning: Option<Tuning>,
-    /// Whether the number of threads is to be measured too: nobody said how many.
+    /// Whether the number of threads is to be measured too: nobody said how many, and fewer could be
+    /// faster.
     pub choose_threads: bool,
     /// Whether to lock the weights in memory.
     pub lock_weights: bool,
@@ -346,8 +347,8 @@ impl Service {
         }
     }
 
-    /// Whether half the threads are faster, as they can be where two of them share a core: measured
-    /// once, in the background, for the next start. The sound does not depend on it.
+    /// Whether half the threads are faster: measured once, in the background, for the next start. The
+    /// sound does not depend on it.
     fn choose_threads(&self) {
         let all = self.lanes().threads();
         let (Some(tuning), Some(tuned)) = (&self.priming().plan.tuning, self.priming().tuned())
