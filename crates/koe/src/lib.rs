@@ -18,7 +18,7 @@ pub mod machine;
 pub mod models;
 pub mod phonemes;
 pub mod pipeline;
-pub mod playback;
+mod playback;
 pub mod pull;
 pub mod service;
 pub mod speaker;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use koe_priming::machine::*;
 
@@ -13,6 +14,19 @@ pub fn program<'a>(path: &OsStr, names: &[&'a str]) -> Option<(&'a str, PathBuf)
         let found = folders.iter().map(|folder| folder.join(&file)).find(|path| is_program(path));
         found.map(|path| (name, path))
     })
+}
+
+/// Processor time of all threads of this process so far, also of those that are gone; none where the
+/// system does not tell.
+#[cfg(unix)]
+pub fn processor_time() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).ok()
+}
+
+#[cfg(not(unix))]
+pub fn processor_time() -> Option<Duration> {
+    None
 }
 
 #[cfg(unix)]

@@ -55,6 +55,8 @@ pub struct Settings {
     pub live: bool,
     /// How the chunks grow from the first on.
     pub ramp: Ramp,
+    /// Symbols that were spoken before this text in the same sound, from which the ramp goes on.
+    pub given: usize,
 }
 
 impl Default for Settings {
@@ -68,6 +70,7 @@ impl Default for Settings {
             rests: Rests::default(),
             live: false,
             ramp: Ramp::default(),
+            given: 0,
         }
     }
 }
@@ -90,10 +93,10 @@ pub struct Ramp {
 impl Ramp {
     /// For a machine that needs so long for a second of sound. The first chunk is as short as
     /// the voices speak well, and longer only where sound starts within a tenth of a second all the
-    /// same. After it chunks double what was said, which a machine that needs a ninth of a second can
-    /// do for four listeners at once, and grow faster or slower only where that is much too timid
-    /// or too bold. In few steps, so that the same machine measures itself into the same step, and
-    /// with a third to spare, because a chunk can become longer than its wish.
+    /// same. Later ones double what was said: with prose, a machine that needs a ninth of a second
+    /// can do that for four listeners at once, one that needs a third for a single one. Slower
+    /// machines have shorter chunks, and where a dozen listeners would have sound they are longer. In
+    /// few steps, so that the same machine measures itself into the same step.
     pub fn for_speed(real_time_factor: f64) -> Self {
         match real_time_factor {
             ..0.025 => Self { first: 60, growth: 3.5 },
@@ -300,7 +303,7 @@ pub fn speak(
             koe_audio::samples_in(settings.rests.end) as usize,
         ),
         summary: Summary::default(),
-        given: 0,
+        given: settings.given,
         playback: Playback::default(),
         line_ends: 0,
     };
@@ -331,7 +334,7 @@ struct Line<'a> {
     listener: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
     joiner: Joiner,
     summary: Summary,
-    /// The symbols that the text so far was cut into.
+    /// The symbols that the text so far was cut into, and those before it.
     given: usize,
     playback: Playback,
     /// Ends of lines since the last word.

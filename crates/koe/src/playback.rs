@@ -5,24 +5,24 @@ use std::time::{Duration, Instant};
 /// Until when the sound that was handed on lasts a listener who plays it as it comes, and stops while
 /// there is none.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Playback {
+pub(crate) struct Playback {
     until: Option<Instant>,
 }
 
 impl Playback {
     /// More sound is handed on, in samples at [`koe_audio::SAMPLE_RATE_HZ`].
-    pub fn add(&mut self, samples: u64, now: Instant) {
+    pub(crate) fn add(&mut self, samples: u64, now: Instant) {
         let from = self.until.map_or(now, |until| until.max(now));
         self.until = Some(from + Duration::from_secs_f64(koe_audio::seconds(samples)));
     }
 
     /// When the last of it will have been heard; none before the first.
-    pub fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// How long there is still something to hear.
-    pub fn left(&self, now: Instant) -> Duration {
+    pub(crate) fn left(&self, now: Instant) -> Duration {
         self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }

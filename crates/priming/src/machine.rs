@@ -22,14 +22,14 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Whether any two threads of this machine share a core, as far as it says.
-pub fn shares_cores(root: &Path) -> bool {
-    let processors = std::fs::read_dir(root.join("sys/devices/system/cpu")).into_iter().flatten();
-    processors.flatten().any(|entry| {
-        let siblings = read(&entry.path().join("topology/thread_siblings_list"));
+/// Whether any two threads of this machine share a core.
+pub fn shares_cores(root: &Path) -> Option<bool> {
+    let processors = std::fs::read_dir(root.join("sys/devices/system/cpu")).ok()?.flatten();
+    let lists = processors
+        .filter_map(|entry| read(&entry.path().join("topology/thread_siblings_list")))
         // `0` alone, `0,64` or `0-1`.
-        siblings.is_some_and(|list| list.trim().contains([',', '-']))
-    })
+        .map(|list| list.trim().contains([',', '-']));
+    lists.reduce(|any, shared| any | shared)
 }
 
 /// Bytes of memory in the machine.
@@ -220,10 +220,10 @@ mod tests {
             let (first, second) = (path(0), path(1));
             shares_cores(root(&[(&first, lists[0]), (&second, lists[1])]).path())
         };
-        assert!(!shares(["0\n", "1\n"]));
-        assert!(shares(["0,64\n", "1,65\n"]));
-        assert!(shares(["0-1\n", "0-1\n"]));
-        assert!(!shares_cores(root(&[]).path()));
+        assert_eq!(shares(["0\n", "1\n"]), Some(false));
+        assert_eq!(shares(["0,64\n", "1,65\n"]), Some(true));
+        assert_eq!(shares(["0-1\n", "0-1\n"]), Some(true));
+        assert_eq!(shares_cores(root(&[]).path()), None);
     }
 
     #[test]

@@ -213,8 +213,15 @@ fn is_currency(word: &str) -> bool {
 /// How a word hangs on the one before, where that is not as any other does.
 fn joint(before: &str, word: &str) -> Option<Joint> {
     let is = |word: &str, list: &[&str]| list.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let is_number =
+        |word: &str| is(word, NUMBERS) || word.bytes().all(|byte| byte.is_ascii_digit());
+    let goes_on = is(word, OBJECTS)
+        || is_number(before) && (is_number(word) || word.eq_ignore_ascii_case("and"))
+        || is(before, SEEKING) && word.eq_ignore_ascii_case("for");
     if is_name(before) && is_name(word) {
         Some(Joint::Name)
+    } else if goes_on {
+        Some(Joint::Tight)
     } else if is(word, CLAUSES)
         && !is(before, BINDING)
         && (is(before, POINTING) || !is(before, LEANING))
@@ -257,6 +264,34 @@ const BINDING: &[&str] = &[
 /// Words that belong to a noun behind them or stand for one.
 const POINTING: &[&str] = &["any", "each", "some", "that", "these", "this", "those"];
 
+/// Words before which nobody stops, because they are what is done to.
+const OBJECTS: &[&str] = &["me", "him", "us", "them"];
+
+/// Words that a "for" completes.
+const SEEKING: &[&str] = &[
+    "ask",
+    "asked",
+    "asking",
+    "look",
+    "looked",
+    "looking",
+    "search",
+    "searched",
+    "searching",
+    "wait",
+    "waited",
+    "waiting",
+];
+
+/// Words of which several make a number.
+#[rustfmt::skip]
+const NUMBERS: &[&str] = &[
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred",
+    "thousand", "million", "billion",
+];
+
 /// Words after which nobody stops: they belong to what follows.
 #[rustfmt::skip]
 const LEANING: &[&str] = &[
@@ -270,6 +305,8 @@ const LEANING: &[&str] = &[
     // Conjunctions.
     "and", "although", "because", "but", "if", "nor", "or", "since", "though", "unless", "when",
     "where", "which", "while", "who",
+    // Questions.
+    "what", "how", "why",
     // Subjects and auxiliaries.
     "i", "you", "he", "she", "we", "they", "i'm", "i've", "i'll", "am", "is", "are", "was", "were",
     "be", "been", "has", "have", "had", "will", "would", "can", "could", "should",
@@ -314,6 +351,11 @@ mod tests {
         assert_eq!(joint("this", "house"), Some(Tight));
         assert_eq!(joint("so", "that"), Some(Tight));
         assert_eq!(joint("KING", "OF"), None);
+        assert_eq!(joint("two", "hundred"), Some(Tight));
+        assert_eq!(joint("hundred", "and"), Some(Tight));
+        assert_eq!(joint("7946", "0958"), Some(Tight));
+        assert_eq!((joint("looking", "for"), joint("tell", "us")), (Some(Tight), Some(Tight)));
+        assert_eq!(joint("cakes", "for"), Some(Joint::Phrase));
         assert_eq!(joint("OF", "THE"), Some(Tight));
     }
 

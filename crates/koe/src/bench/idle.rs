@@ -98,16 +98,10 @@ pub fn run(target: &Target, rounds: usize, long: Duration) -> Result<Report, Err
     Ok(report)
 }
 
-/// Processor time of all threads of this process so far, also of those that are gone.
-#[cfg(unix)]
 fn processor_ms() -> Result<f64, Error> {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Ok(time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6)
-}
-
-#[cfg(not(unix))]
-fn processor_ms() -> Result<f64, Error> {
-    Err("processor time cannot be asked for on this system".into())
+    let time = machine::processor_time();
+    let time = time.ok_or("processor time cannot be asked for on this system")?;
+    Ok(time.as_secs_f64() * 1e3)
 }
 
 /// A service in this process.

@@ -190,11 +190,11 @@ fn service(config: &Config, runtime: Handle) -> Result<Service, Failure> {
     }
     let isa = config.isa.unwrap_or_else(Isa::detect);
     let tuning = tuning::memory(config, isa);
-    // Half the threads can only be faster where two share a core: elsewhere a measurement that says
-    // so was made beside another process. And what was measured holds for one synthesis at a time.
+    // Where no two threads share a core, a measurement by which half of them are faster was most
+    // likely made beside another process. And what was measured holds for one synthesis at a time.
     let may_choose = config.threads.is_none()
         && config.server.lanes.is_none()
-        && machine::shares_cores(Path::new("/"));
+        && machine::shares_cores(Path::new("/")) != Some(false);
     let memory = tuning.as_ref().filter(|_| may_choose);
     let measured = tuning::threads(memory, library.model().identity());
     let asked = config.threads.map(usize::from);

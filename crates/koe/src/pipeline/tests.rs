@@ -259,6 +259,8 @@ fn the_ramp_goes_on_from_paragraph_to_paragraph() {
     assert!((40..=90).contains(&lengths[2]), "{lengths:?}");
     assert!(lengths[2..7].is_sorted(), "{lengths:?}");
     assert!(lengths[6] > 2 * lengths[2], "{lengths:?}");
+    let said_before = Settings { given: 60, ..settings.clone() };
+    assert!(chunk_lengths(&[&long], &said_before)[0] > 90, "120 are the wish");
     // As it always was: after the first chunk all are long.
     let at_once = chunk_lengths(&segments, &Settings::default());
     assert!(at_once[2] > 120, "{at_once:?}");
@@ -295,7 +297,7 @@ fn listeners_who_come_together_have_sound_while_that_of_others_is_made() {
     let answer = "Sure, I can help with that! First, open the settings page and choose your \
         account. Then pick the option called notifications, which you will find near the bottom \
         of the list; it lets you decide which messages reach you and when. ";
-    let speeds = [(0.02, 8), (0.035, 5), (0.07, 5), (0.11, 4), (0.16, 2), (0.3, 1), (0.6, 1)];
+    let speeds = [(0.0249, 6), (0.0399, 5), (0.08, 5), (0.11, 4), (0.16, 2), (0.329, 1), (0.6, 1)];
     for text in [long_sentence, answer] {
         for (real_time_factor, listeners) in speeds {
             let ramp = Ramp::for_speed(real_time_factor);

@@ -291,10 +291,11 @@ fn speak(outlet: &mut Outlet, order: Order, late: &Arc<AtomicBool>) -> Result<Su
     let mut desk = Desk { outlet, encoder, volume, arrived, purpose, position: 0, playback };
     let mut total = Summary::default();
     desk.silence(lead)?;
-    for (i, turn) in turns.into_iter().enumerate() {
+    for (i, mut turn) in turns.into_iter().enumerate() {
         if i > 0 {
             desk.silence(between)?;
         }
+        turn.settings.given = total.tokens as usize;
         let summary = desk.turn(i, turn, late)?;
         total.samples += summary.samples;
         total.chunks += summary.chunks;
@@ -346,10 +347,11 @@ impl Desk<'_> {
         let mut speaker = Borrower {
             shop: self.outlet.shop.clone(),
             cast,
-            give_up: match self.playback.until() {
-                None => Some(self.arrived + self.outlet.shop.patience.queue),
-                Some(_) => None,
-            },
+            give_up: self
+                .playback
+                .until()
+                .is_none()
+                .then(|| self.arrived + self.outlet.shop.patience.queue),
             arrived: self.arrived,
             purpose: self.purpose,
             due: due.clone(),
