@@ -252,6 +252,24 @@ fn lists_have_the_shapes_that_clients_look_for() {
 }
 
 #[test]
+fn only_the_first_turn_of_a_dialogue_begins_with_a_short_chunk() {
+    let server = Server::start(&[]);
+    let n_chunks = || -> u64 {
+        let (_, metrics) = server.get("/metrics");
+        let count = metrics.lines().find_map(|l| l.strip_prefix("koe_queue_wait_seconds_count "));
+        count.unwrap().parse().unwrap()
+    };
+    let text = "We walked along the river until the lamps were lit, and spoke of all the years \
+        that had gone by since we had last met there.";
+    server.speak(json!({"input": text, "voice": "am_rms"})).ok();
+    let alone = n_chunks();
+    assert!(alone > 1, "the text is too short for this test");
+    let turn = json!({"voice": "am_rms", "text": text});
+    server.post("/dev/dialogue", &json!({"turns": [turn, turn]})).ok();
+    assert_eq!(n_chunks() - alone, alone + 1, "the second turn is one chunk");
+}
+
+#[test]
 fn a_full_server_refuses_at_once_and_a_client_that_leaves_makes_room() {
     let server = Server::start(&["--max-requests", "1"]);
     let endless = json!({"input": "On and on it goes. ".repeat(2000), "response_format": "wav"});
