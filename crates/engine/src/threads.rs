@@ -1,8 +1,8 @@
 //! A few threads that work on one layer at a time.
 //!
 //! [`Threads::run`] calls one closure on every thread at once and waits for all. The closure
-//! takes pieces of work from an iterator behind a mutex, so which thread does which piece is
-//! left to chance, and no result may depend on it. A thread with nothing to do spins for a
+//! takes pieces of work from a [`Queue`], so which thread does which piece is left to chance, and
+//! no result may depend on it. A thread with nothing to do spins for a
 //! fraction of a millisecond, because the next layer mostly follows at once, and then sleeps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,6 +34,20 @@ fn spin(done: impl Fn() -> bool) {
             waited if waited > SPIN => std::thread::yield_now(),
             _ => {}
         }
+    }
+}
+
+/// Pieces of work that threads take from, each once and in order.
+pub(crate) struct Queue<I>(Mutex<I>);
+
+impl<I: Iterator> Queue<I> {
+    pub(crate) fn new(pieces: I) -> Self {
+        Self(Mutex::new(pieces))
+    }
+
+    /// The next piece; waits only while another thread takes one.
+    pub(crate) fn next(&self) -> Option<I::Item> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next()
     }
 }
 
@@ -226,11 +240,9 @@ mod tests {
         let mut threads = Threads::new(3);
         for n in [0, 1, 2, 1000] {
             let mut out = vec![0u32; n];
-            let pieces = Mutex::new(out.iter_mut());
+            let pieces = Queue::new(out.iter_mut());
             threads.run(|_| {
-                loop {
-                    let piece = pieces.lock().unwrap().next();
-                    let Some(piece) = piece else { break };
+                while let Some(piece) = pieces.next() {
                     *piece += 1;
                 }
             });

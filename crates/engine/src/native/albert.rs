@@ -2,8 +2,6 @@
 //!
 //! Follows `modules.py` (`CustomAlbert`) of the reference and the ALBERT of `transformers`.
 
-use std::sync::{Mutex, PoisonError};
-
 use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
 use koe_kernels::{activation, norm};
 
@@ -12,7 +10,7 @@ use super::product::{Finish, Product};
 use crate::buffer::Buffer;
 use crate::config::PlbertConfig;
 use crate::profile::Work;
-use crate::threads::Stage;
+use crate::threads::{Queue, Stage};
 use crate::weights::{Loader, Section};
 use crate::{Config, Error};
 
@@ -172,14 +170,12 @@ impl Albert {
         let n = qkv.len() / (3 * h);
         let scale = 1.0 / (depth as f32).sqrt();
         let isa = cx.isa;
-        let heads = Mutex::new(context.chunks_mut(n * depth).enumerate());
+        let heads = Queue::new(context.chunks_mut(n * depth).enumerate());
         let (n_keys, n_values) = (packed_len(depth, n), packed_len(n, depth));
         cx.threads.run(|Stage { rows: scores, packed, .. }| {
             let (keys, values) = packed.take(n_keys + n_values).split_at_mut(n_keys);
             let scores = scores.take(QUERIES.min(n) * n);
-            loop {
-                let piece = heads.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((head, context)) = piece else { break };
+            while let Some((head, context)) = heads.next() {
                 let part = |row: usize, part: usize| (row * 3 + part) * h + head * depth;
                 pack(depth, n, keys, |k, row| qkv[part(row, 1) + k]);
                 pack(n, depth, values, |row, i| qkv[part(row, 2) + i]);
@@ -221,11 +217,9 @@ pub(crate) fn each_row_block(
 ) {
     let isa = cx.isa;
     let block = (x.len() / c).div_ceil(2 * cx.threads.count()).max(1) * c;
-    let blocks = Mutex::new(x.chunks_mut(block));
+    let blocks = Queue::new(x.chunks_mut(block));
     cx.threads.run(|_| {
-        loop {
-            let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(block) = block else { break };
+        while let Some(block) = blocks.next() {
             f(isa, block);
         }
     });

@@ -6,15 +6,13 @@
 //! that weights are read once; what it gets is set side by side afterwards, which for few rows
 //! costs little. Each number is the same as by rows.
 
-use std::sync::{Mutex, PoisonError};
-
 use bytemuck::Pod;
 use koe_kernels::gemm::{Output, PANEL, Rows, gemm};
 use koe_kernels::number::Number;
 use koe_kernels::{Isa, activation};
 
 use super::product::{Activated, Block, Finish, Pieces};
-use crate::threads::Threads;
+use crate::threads::{Queue, Threads};
 
 /// The input, which is read again for every panel of weights, must stay in a second-level cache.
 const INPUT_BYTES: usize = 256 << 10;
@@ -49,7 +47,7 @@ impl<T: Number + Pod> Columns<'_, T> {
         threads: &mut Threads,
         n_rows: usize,
         input: &Input<'_, T>,
-        pieces: &Pieces<'_>,
+        pieces: &Queue<Pieces<'_>>,
         finish: Finish<'_>,
     ) {
         let n = self.n;
@@ -59,15 +57,13 @@ impl<T: Number + Pod> Columns<'_, T> {
         // Lent while the threads run.
         let mut room = std::mem::take(&mut threads.columns);
         let products = room.take(n_rows * n);
-        let parts = Mutex::new(products.chunks_mut(n_rows * width).enumerate());
+        let parts = Queue::new(products.chunks_mut(n_rows * width).enumerate());
         threads.run(|stage| {
             let rows = match *input {
                 Input::Rows(rows) => rows,
                 Input::Block(block, input) => block.stage(isa, input, &mut stage.rows),
             };
-            loop {
-                let part = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((index, out)) = part else { break };
+            while let Some((index, out)) = parts.next() {
                 let n = out.len() / n_rows;
                 let first = index * width;
                 let weights = &self.weights[first / PANEL * per_panel..];

@@ -5,8 +5,6 @@
 //! at that rate is added, and the mean of several residual blocks is taken. An inverse STFT makes
 //! samples of the last features.
 
-use std::sync::{Mutex, PoisonError};
-
 use koe_kernels::activation;
 use koe_kernels::gemm::{Output, Rows};
 
@@ -17,6 +15,7 @@ use super::source::{Noise, Source};
 use super::stft::Stft;
 use crate::buffer::Buffer;
 use crate::profile::Work;
+use crate::threads::Queue;
 use crate::weights::{Loader, Section};
 use crate::{Config, Error};
 
@@ -248,11 +247,9 @@ fn add_scaled(cx: &mut Context<'_, '_>, x: &[f32], factor: f32, out: &mut [f32],
     let started = cx.clock();
     let isa = cx.isa;
     let block = 256 * c;
-    let blocks = Mutex::new(x.chunks(block).zip(out.chunks_mut(block)));
+    let blocks = Queue::new(x.chunks(block).zip(out.chunks_mut(block)));
     cx.threads.run(|_| {
-        loop {
-            let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((x, out)) = block else { break };
+        while let Some((x, out)) = blocks.next() {
             activation::add_scale(isa, x, factor, out);
         }
     });
@@ -475,7 +472,7 @@ impl Upsample {
         };
         const BLOCK: usize = 24;
         let isa = cx.isa;
-        let blocks = Mutex::new(out.chunks_mut(BLOCK * rate * c).enumerate());
+        let blocks = Queue::new(out.chunks_mut(BLOCK * rate * c).enumerate());
         // A block of output may begin and end within a row of the product.
         let most_rows = BLOCK + 2;
         cx.threads.run(|stage| {
@@ -483,9 +480,7 @@ impl Upsample {
             // Lent to the product beside the rest of the stage.
             let mut room = std::mem::take(&mut stage.out);
             let wide = room.take(most_rows * rate * c);
-            loop {
-                let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((block_idx, out)) = block else { break };
+            while let Some((block_idx, out)) = blocks.next() {
                 let first = block_idx * BLOCK * rate;
                 let last = first + out.len() / c - 1;
                 let from = row_of(first).min(row_of((first + 1).min(last))) / rate;

@@ -3,8 +3,6 @@
 //! The input's part of the gates is one product over all rows; what is left to do step by step
 //! is the small product with the hidden state. The two directions run on two threads.
 
-use std::sync::{Mutex, PoisonError};
-
 use koe_kernels::gemm::{Output, Rows, gemm};
 use koe_kernels::lstm::cell;
 
@@ -13,6 +11,7 @@ use super::product::{Finish, Product};
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::profile::Work;
+use crate::threads::Queue;
 use crate::weights::{Loader, Section, Weights};
 
 /// Both directions' weights.
@@ -91,11 +90,9 @@ impl BiLstm {
         let gates = &*gates;
         let (isa, cancel) = (cx.isa, cx.cancel);
         let directions = halves.chunks_mut(n_steps * h).zip(state.chunks_mut(n_gates + 2 * h));
-        let pieces = Mutex::new(directions.enumerate());
+        let pieces = Queue::new(directions.enumerate());
         cx.threads.run(|_| {
-            loop {
-                let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((direction, (half, state))) = piece else { break };
+            while let Some((direction, (half, state))) = pieces.next() {
                 let (now, state) = state.split_at_mut(n_gates);
                 let (memory, hidden) = state.split_at_mut(h);
                 memory.fill(0.0);

@@ -5,7 +5,6 @@
 //! activation of the layer behind.
 
 use std::slice::ChunksMut;
-use std::sync::{Mutex, PoisonError};
 
 use koe_kernels::gemm::{Output, Rows};
 use koe_kernels::norm::{channel_moments, combine_moments};
@@ -16,6 +15,7 @@ use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::HALF_STYLE;
 use crate::profile::Work;
+use crate::threads::Queue;
 use crate::weights::Loader;
 
 /// `InstanceNorm1d`'s default, which Kokoro uses.
@@ -59,11 +59,9 @@ impl Moments {
         let block = block_rows(n_rows, channels);
         let isa = cx.isa;
         let (mean, m2) = self.blocks(n_rows, block, channels);
-        let pieces = Mutex::new(x.chunks(block * channels).zip(mean.zip(m2)));
+        let pieces = Queue::new(x.chunks(block * channels).zip(mean.zip(m2)));
         cx.threads.run(|_| {
-            loop {
-                let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((x, (mean, m2))) = piece else { break };
+            while let Some((x, (mean, m2))) = pieces.next() {
                 channel_moments(isa, x, mean, m2);
             }
         });
@@ -143,27 +141,25 @@ impl StyleLayer {
     ) -> Result<(), Error> {
         cx.go_on()?;
         let started = cx.clock();
-        let (isa, len) = (cx.isa, styles.len());
+        let (isa, profiled) = (cx.isa, started.is_some());
         let mut work = Work::default();
-        let profiled = started.is_some();
-        let rest = Mutex::new((layers, &mut *styles));
-        let done = Mutex::new(&mut work);
+        let (end, mut left) = (first + styles.len(), styles);
+        let parts = Queue::new(layers.map(|layer| {
+            let at = end - left.len();
+            assert_eq!(layer.at, at, "{}: layers out of order", layer.fc.name());
+            let (out, rest) = std::mem::take(&mut left).split_at_mut(layer.fc.n);
+            left = rest;
+            if profiled {
+                work += layer.fc.work(1);
+            }
+            (layer, out)
+        }));
         cx.threads.run(|_| {
-            loop {
-                let mut rest = rest.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(layer) = rest.0.next() else { break };
-                let left = std::mem::take(&mut rest.1);
-                let at = first + len - left.len();
-                assert_eq!(layer.at, at, "{}: layers out of order", layer.fc.name());
-                let (out, left) = left.split_at_mut(layer.fc.n);
-                rest.1 = left;
-                drop(rest);
+            while let Some((layer, out)) = parts.next() {
                 layer.fc.multiply(isa, Rows::plain(style, HALF_STYLE), 1, out, Output::Store);
-                if profiled {
-                    **done.lock().unwrap_or_else(PoisonError::into_inner) += layer.fc.work(1);
-                }
             }
         });
+        drop(parts);
         cx.record(started, "styles", work);
         Ok(())
     }

@@ -8,7 +8,6 @@
 //! The pass that activates a block also rounds it, where the product is of bf16.
 
 use std::slice::{Chunks, ChunksMut};
-use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
 use koe_kernels::gemm::{Output, Rows, gemm};
@@ -21,7 +20,7 @@ use super::context::Context;
 use super::norm::Moments;
 use crate::buffer::Buffer;
 use crate::profile::Work;
-use crate::threads::{Stage, Threads};
+use crate::threads::{Queue, Stage, Threads};
 use crate::weights::{Loader, Section, Weights};
 use crate::{Error, Precision};
 
@@ -233,7 +232,7 @@ impl Product {
         isa: Isa,
         threads: &mut Threads,
         (block, input): (Block, Activated<'_>),
-        pieces: &Pieces<'_>,
+        pieces: &Queue<Pieces<'_>>,
         finish: Finish<'_>,
     ) {
         let (n, bias, n_rows) = (self.n, self.bias(), block.n_rows);
@@ -523,10 +522,8 @@ fn quick_block_rows(n_rows: usize, channels: usize) -> (usize, usize) {
     (block(n_blocks), block(8).min(fits.next_multiple_of(TILE)))
 }
 
-/// Blocks of an output, handed to whichever thread asks next.
-pub(super) struct Pieces<'a>(Mutex<Remaining<'a>>);
-
-struct Remaining<'a> {
+/// The blocks of an output, with what belongs to each.
+pub(super) struct Pieces<'a> {
     index: usize,
     size: usize,
     out: ChunksMut<'a, f32>,
@@ -549,7 +546,7 @@ impl<'a> Pieces<'a> {
         size: usize,
         finish: Finish<'a>,
         moments: Option<(&'a mut Moments, usize)>,
-    ) -> Self {
+    ) -> Queue<Self> {
         let with = match finish {
             Finish::Join { with, factor } => {
                 assert_eq!(with.len(), out.len());
@@ -558,17 +555,20 @@ impl<'a> Pieces<'a> {
             Finish::Store | Finish::Add => None,
         };
         let moments = moments.map(|(moments, n)| moments.blocks(out.len() / n, size / n, n));
-        Self(Mutex::new(Remaining { index: 0, size, out: out.chunks_mut(size), with, moments }))
+        Queue::new(Self { index: 0, size, out: out.chunks_mut(size), with, moments })
     }
+}
 
-    pub(super) fn next(&self) -> Option<Piece<'a>> {
-        let mut rest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let out = rest.out.next()?;
-        let with = rest.with.as_mut().and_then(|(chunks, factor)| Some((chunks.next()?, *factor)));
-        let moments = rest.moments.as_mut().and_then(|(mean, m2)| Some((mean.next()?, m2.next()?)));
-        let index = rest.index;
-        rest.index += 1;
-        Some(Piece { index, size: rest.size, out, with, moments })
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let out = self.out.next()?;
+        let with = self.with.as_mut().and_then(|(chunks, factor)| Some((chunks.next()?, *factor)));
+        let moments = self.moments.as_mut().and_then(|(mean, m2)| Some((mean.next()?, m2.next()?)));
+        let index = self.index;
+        self.index += 1;
+        Some(Piece { index, size: self.size, out, with, moments })
     }
 }
 

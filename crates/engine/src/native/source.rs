@@ -14,8 +14,6 @@
 //! 4. The reference takes each harmonic's step modulo one turn, which for a negative F0 shifts
 //!    the phase half way to the next point by half a turn: the sign changes there.
 
-use std::sync::{Mutex, PoisonError};
-
 use koe_kernels::activation;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -23,6 +21,7 @@ use rand_xoshiro::rand_core::SeedableRng;
 
 use super::context::Context;
 use crate::profile::Work;
+use crate::threads::Queue;
 use crate::weights::{Loader, Section};
 use crate::{Error, SAMPLE_RATE_HZ};
 
@@ -99,12 +98,10 @@ impl Source {
             // Before the first point the phase stands still.
             Point { f0: now, phase, next, own: if i == 0 { still } else { own } }
         });
-        let pieces = Mutex::new(points.zip(out.chunks_exact_mut(self.scale)).enumerate());
+        let pieces = Queue::new(points.zip(out.chunks_exact_mut(self.scale)).enumerate());
         cx.threads.run(|stage| {
             let scratch = stage.rows.take(4 * self.scale);
-            loop {
-                let piece = pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((i, (point, out))) = piece else { break };
+            while let Some((i, (point, out))) = pieces.next() {
                 self.point(&point, scratch, out, isa);
                 let level =
                     if point.f0 > VOICED_ABOVE_HZ { NOISE_DEVIATION } else { SINE_AMPLITUDE / 3.0 };

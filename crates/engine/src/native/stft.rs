@@ -3,7 +3,6 @@
 //! What `torch.stft` and `torch.istft` compute with a periodic Hann window and centred frames.
 
 use std::f64::consts::TAU;
-use std::sync::{Mutex, PoisonError};
 
 use koe_kernels::activation;
 use koe_kernels::gemm::{Output, Rows};
@@ -15,7 +14,7 @@ use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::IstftnetConfig;
 use crate::profile::Work;
-use crate::threads::Stage;
+use crate::threads::{Queue, Stage};
 use crate::weights::{Loader, Section, Weights};
 
 pub(crate) struct Stft {
@@ -132,13 +131,11 @@ impl Stft {
         let n_frames = x.len() / (2 * bins);
         let frames = frames.take(n_frames * n_fft);
         const BLOCK: usize = 240;
-        let blocks = Mutex::new(x.chunks(BLOCK * 2 * bins).zip(frames.chunks_mut(BLOCK * n_fft)));
+        let blocks = Queue::new(x.chunks(BLOCK * 2 * bins).zip(frames.chunks_mut(BLOCK * n_fft)));
         cx.threads.run(|Stage { rows, out: polar, .. }| {
             let n = BLOCK.min(n_frames) * bins;
             let (polar, spectrum) = (polar.take(4 * n), rows.take(2 * n));
-            loop {
-                let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((x, frames)) = block else { break };
+            while let Some((x, frames)) = blocks.next() {
                 let n_rows = x.len() / (2 * bins);
                 let n = n_rows * bins;
                 let (magnitude, rest) = polar.split_at_mut(n);
@@ -172,11 +169,9 @@ impl Stft {
         let overlap = n_fft / hop;
         let trimmed = overlap / 2;
         let frames = &*frames;
-        let blocks = Mutex::new(out.chunks_mut(BLOCK * hop).enumerate());
+        let blocks = Queue::new(out.chunks_mut(BLOCK * hop).enumerate());
         cx.threads.run(|_| {
-            loop {
-                let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((block_idx, out)) = block else { break };
+            while let Some((block_idx, out)) = blocks.next() {
                 for (i, out) in out.chunks_exact_mut(hop).enumerate() {
                     let row = block_idx * BLOCK + i + trimmed;
                     out.fill(0.0);
