@@ -71,7 +71,7 @@ impl Work {
         Self { flop, multiplied: flop, bytes, precision: Some(Precision::F32) }
     }
 
-    /// Of what only moves numbers.
+    /// Of what is no product: the bytes that it reads and writes.
     pub(crate) fn moving(bytes: f64) -> Self {
         Self { bytes, ..Self::default() }
     }

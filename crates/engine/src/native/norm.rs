@@ -201,6 +201,8 @@ impl AdaIn {
             scale[i] = (1.0 + gamma[i]) / (variance + EPSILON).sqrt();
             shift[i] = beta[i] - mean * scale[i];
         }
-        cx.record(started, "coefficients", Work::default());
+        let n_blocks = moments.n_rows.div_ceil(moments.block);
+        let work = Work::moving((2 * (n_blocks + 2) * c * size_of::<f32>()) as f64);
+        cx.record(started, "coefficients", work);
     }
 }

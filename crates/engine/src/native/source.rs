@@ -111,7 +111,8 @@ impl Source {
                 activation::tanh(isa, out);
             }
         });
-        cx.record(started, "source", Work::default());
+        let bytes = size_of_val(f0) + size_of_val(out);
+        cx.record(started, "source", Work::moving(bytes as f64));
         Ok(())
     }
 

@@ -112,7 +112,8 @@ impl Stft {
                 activation::polar(isa, real, imaginary);
             }
         });
-        cx.record(started, "stft, to polar", Work::default());
+        let work = Work::moving(2.0 * size_of_val(out) as f64);
+        cx.record(started, "stft, to polar", work);
         Ok(())
     }
 
@@ -194,7 +195,9 @@ impl Stft {
                 }
             }
         });
-        cx.record(started, "istft", Work::default());
+        let mut work = self.inverse.work(n_frames);
+        work += Work::moving((size_of_val(frames) + size_of_val(out)) as f64);
+        cx.record(started, "istft", work);
         Ok(())
     }
 }
