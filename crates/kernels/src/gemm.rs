@@ -65,8 +65,8 @@ pub enum Output {
 }
 
 /// A product whose lengths have been checked: what the implementations get.
-pub(crate) struct Product<'a, T> {
-    pub rows: Rows<'a, T>,
+pub(crate) struct Product<'a, T, R = Rows<'a, T>> {
+    pub rows: R,
     pub n_rows: usize,
     pub packed: &'a [T],
     pub n: usize,

@@ -42,6 +42,7 @@ pub mod lstm;
 pub mod norm;
 pub mod number;
 pub mod rates;
+pub mod split;
 pub mod winograd;
 
 pub use isa::{Isa, UnknownIsa};

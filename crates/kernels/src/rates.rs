@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::gemm::{Output, Rows, gemm, pack, packed_len};
 use crate::number::Number;
+use crate::split::{self, Terms};
 use crate::{Isa, activation, lstm, norm, winograd};
 
 /// Measures the kernels whose names contain `filter` with one instruction set, and gives `print` one
@@ -26,6 +27,7 @@ pub fn measure<E>(
     (bench.print)("| kernel | time | rate | of peak |\n| --- | ---: | ---: | ---: |")?;
     bench.products::<f32>("")?;
     bench.winograd::<f32>("")?;
+    bench.split()?;
     bench.products::<u16>("bf16 ")?;
     bench.winograd::<u16>("bf16 ")?;
     bench.elementwise()?;
@@ -171,6 +173,45 @@ impl<E, P: FnMut(&str) -> Result<(), E>> Bench<'_, P> {
                 });
                 self.product_row(&name, shape, n_rows, seconds)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Products of f32 in tiles of bf16, where there are such, with what splitting takes.
+    fn split(&mut self) -> Result<(), E> {
+        for shape in &SHAPES {
+            let name = format!("split {}", shape.name);
+            let &Shape { n_rows, depth, n_taps, dilation, n, .. } = shape;
+            let is_split = self.isa.has_tiles() && depth.is_multiple_of(split::SLICE) && n_rows > 4;
+            if !is_split || !self.wants(&name) {
+                continue;
+            }
+            let n_all = n_rows + (n_taps - 1) * dilation;
+            let x = aligned(n_all * depth, |i| wave(i, 7));
+            let k = n_taps * depth;
+            let mut packed = aligned(packed_len(k, n), |_| 0.0);
+            pack(k, n, packed.get_mut(), |k, n| wave(k * 31 + n, 5));
+            let mut lanes = aligned(split::terms_len(n_all, depth), |_| 0.0);
+            let mut room = aligned(split::room_len(n_taps, depth), |_| 0.0);
+            let mut out = aligned(n_rows * n, |_| 0.0);
+            let mut run = |isa, out: &mut [f32]| {
+                let slices = lanes.get_mut().chunks_mut(split::slice_len(n_all));
+                for (slice_idx, lanes) in slices.enumerate() {
+                    split::split(isa, x.get(), depth, slice_idx, lanes);
+                }
+                let terms = Terms::new(lanes.get(), n_all, depth);
+                let rows = split::Rows { terms, first: 0, row_step: 1, n_taps, tap_step: dilation };
+                let (weights, room) = (packed.get(), room.get_mut());
+                split::gemm(isa, rows, n_rows, weights, n, None, out, n, Output::Store, room);
+            };
+            let mut want = vec![0.0; n_rows * n];
+            run(Isa::SCALAR, &mut want);
+            run(self.isa, out.get_mut());
+            for (got, want) in out.get().iter().zip(&want) {
+                assert!((got - want).abs() < 1e-2, "{name}: {got}, not {want}");
+            }
+            let seconds = best(|| run(self.isa, out.get_mut()));
+            self.product_row(&name, shape, n_rows, seconds)?;
         }
         Ok(())
     }

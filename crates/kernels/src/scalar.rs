@@ -5,6 +5,8 @@
 use crate::activation::Snake;
 use crate::gemm::{Output, PANEL, Product};
 use crate::number::{Kind, widen};
+use crate::simd::LANES;
+use crate::split::{self, TERMS, terms};
 use crate::winograd::{INPUT_3, INPUT_4, OUTPUT_3, OUTPUT_4, Shape, TILE};
 
 pub(crate) fn gemm(product: Product<'_, f32>) {
@@ -43,6 +45,43 @@ fn sum_products<T: Kind>(product: Product<'_, T>, add: impl Fn(&mut f32, &[T], &
                     Output::Store => *out = sum,
                     Output::Add => *out += sum,
                 }
+            }
+        }
+    }
+}
+
+pub(crate) fn split(x: &[f32], depth: usize, first: usize, lanes: &mut [f32]) {
+    let n_rows = x.len() / depth;
+    for (row, x) in x.chunks_exact(depth).enumerate() {
+        let number = |i: usize| terms(x[first..].get(i).copied().unwrap_or(0.0));
+        for i in 0..LANES {
+            let (low, high) = (number(i), number(i + LANES));
+            for term in 0..TERMS {
+                let pair = low[term].to_bits() >> 16 | high[term].to_bits();
+                lanes[(term * n_rows + row) * LANES + i] = f32::from_bits(pair);
+            }
+        }
+    }
+}
+
+/// The f32 product, of numbers put together again.
+pub(crate) fn gemm_split(product: Product<'_, f32, split::Rows<'_>>) {
+    let Product { rows, n_rows, packed, n, bias, out, out_stride, output } = product;
+    let (depth, k) = (rows.depth(), rows.n_taps * rows.depth());
+    for t in 0..n_rows {
+        for i in 0..n {
+            let mut sum = 0.0;
+            for tap in 0..rows.n_taps {
+                for d in 0..depth {
+                    let weight = packed[(i / PANEL * k + tap * depth + d) * PANEL + i % PANEL];
+                    sum += rows.number(t, tap, d) * weight;
+                }
+            }
+            sum += bias.map_or(0.0, |bias| bias[i]);
+            let out = &mut out[t * out_stride + i];
+            match output {
+                Output::Store => *out = sum,
+                Output::Add => *out += sum,
             }
         }
     }

@@ -21,6 +21,8 @@
 //! 4. A panel is finished for all rows before the next, as in [`super::gemm`], and for the same
 //!    reason.
 //!
+//! What a block sums comes from `Whole` for products of bf16, and from `split` for products of f32.
+//!
 //! The unit is a trait, so that the walk over the tiles can be followed in plain Rust on machines
 //! that have no AMX; the instructions themselves are the five methods of [`Amx`]. The rest of its
 //! kernels are those of AVX512-BF16.
@@ -29,9 +31,12 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use std::sync::OnceLock;
 
+mod split;
+
 use super::LANES;
+use super::avx512::Avx512;
 pub(crate) use super::avx512bf16::*;
-use crate::gemm::{Output, PANEL, Product};
+use crate::gemm::{Output, PANEL, Product, Rows};
 
 /// Rows of a tile.
 const ROWS: usize = 16;
@@ -62,11 +67,35 @@ pub(crate) fn gemm_bf16(product: Product<'_, u16>) {
     multiply(&mut Amx::begin(), product);
 }
 
+#[target_feature(enable = "avx512f")]
+pub(crate) fn gemm_split(product: Product<'_, f32, crate::split::Rows<'_>>, room: &mut [f32]) {
+    split::multiply(&mut Amx::begin(), Avx512::new(), product, room);
+}
+
+/// Both sides of a product, as the walk over its blocks reads them.
+trait Sides {
+    /// Called before the first block of a panel.
+    fn begin(&mut self, panel: usize);
+
+    /// Adds the products of `block` to its tiles of sums. `TALL` where it has more than 16 rows,
+    /// `WIDE` where more than 16 columns.
+    fn sum<const TALL: bool, const WIDE: bool>(&self, unit: &mut impl Unit, block: Block);
+}
+
+/// Rows `t..t + n_rows` by one panel.
+#[derive(Clone, Copy)]
+struct Block {
+    t: usize,
+    n_rows: usize,
+    panel: usize,
+}
+
 /// The whole product, 32 rows by a panel at a time.
 #[inline(always)]
-fn multiply(unit: &mut impl Unit, mut product: Product<'_, u16>) {
+fn walk<T, R>(unit: &mut impl Unit, sides: &mut impl Sides, product: &mut Product<'_, T, R>) {
     let mut shaped = None;
     for panel in 0..product.n.div_ceil(PANEL) {
+        sides.begin(panel);
         let is_wide = product.n - panel * PANEL > LANES;
         for t in (0..product.n_rows).step_by(2 * ROWS) {
             let n_rows = (product.n_rows - t).min(2 * ROWS);
@@ -75,60 +104,32 @@ fn multiply(unit: &mut impl Unit, mut product: Product<'_, u16>) {
                 unit.shape(heights);
                 shaped = Some(heights);
             }
-            let place = (t, n_rows, panel);
+            let block = Block { t, n_rows, panel };
             match (heights[1] > 0, is_wide) {
-                (false, false) => block::<false, false>(unit, &mut product, place),
-                (false, true) => block::<false, true>(unit, &mut product, place),
-                (true, false) => block::<true, false>(unit, &mut product, place),
-                (true, true) => block::<true, true>(unit, &mut product, place),
+                (false, false) => compute::<false, false, _, _>(unit, sides, product, block),
+                (false, true) => compute::<false, true, _, _>(unit, sides, product, block),
+                (true, false) => compute::<true, false, _, _>(unit, sides, product, block),
+                (true, true) => compute::<true, true, _, _>(unit, sides, product, block),
             }
         }
     }
 }
 
-/// Rows `t..t + n_rows` by one panel. `TALL` where there are more than 16, `WIDE` where the panel
-/// has more than 16 columns.
+/// One block.
 #[inline(always)]
-fn block<const TALL: bool, const WIDE: bool>(
+fn compute<const TALL: bool, const WIDE: bool, T, R>(
     unit: &mut impl Unit,
-    product: &mut Product<'_, u16>,
-    (t, n_rows, panel): (usize, usize, usize),
+    sides: &impl Sides,
+    product: &mut Product<'_, T, R>,
+    block: Block,
 ) {
-    let rows = product.rows;
-    let row_bytes = rows.row_stride * size_of::<u16>();
-    let k = rows.n_taps * rows.depth;
-    let mut weights = &product.packed[panel * k * PANEL..][..k * PANEL];
     unit.zero::<0>();
     unit.zero::<1>();
     if TALL {
         unit.zero::<2>();
         unit.zero::<3>();
     }
-    for tap in 0..rows.n_taps {
-        let mut x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
-        let mut left = rows.depth;
-        while left >= DEPTH {
-            let (now, later) = weights.split_at(DEPTH * PANEL);
-            // SAFETY: the door checked that `data` reaches over `depth` numbers of the last tap of
-            // the last row, of which `left` are to come; `now` has 16 pairs of a panel.
-            unsafe { step::<TALL, WIDE>(unit, x.as_ptr(), row_bytes, now.as_ptr()) };
-            (x, weights) = (&x[DEPTH..], later);
-            left -= DEPTH;
-        }
-        if left > 0 {
-            let mut last_x = [[0; DEPTH]; 2 * ROWS];
-            for (r, row) in last_x.iter_mut().take(n_rows).enumerate() {
-                row[..left].copy_from_slice(&x[r * rows.row_stride..][..left]);
-            }
-            let (now, later) = weights.split_at(left * PANEL);
-            let mut last_weights = [0; DEPTH * PANEL];
-            last_weights[..now.len()].copy_from_slice(now);
-            let (x, w) = (last_x.as_flattened().as_ptr(), last_weights.as_ptr());
-            // SAFETY: both are whole tiles.
-            unsafe { step::<TALL, WIDE>(unit, x, ROW_BYTES, w) };
-            weights = later;
-        }
-    }
+    sides.sum::<TALL, WIDE>(unit, block);
     let mut sums = [[[0.0; LANES]; ROWS]; 4];
     unit.store::<0>(&mut sums[0]);
     if WIDE {
@@ -140,13 +141,63 @@ fn block<const TALL: bool, const WIDE: bool>(
             unit.store::<3>(&mut sums[3]);
         }
     }
-    for r in 0..n_rows {
-        let row = &mut product.out[(t + r) * product.out_stride..][..product.n];
+    for r in 0..block.n_rows {
+        let row = &mut product.out[(block.t + r) * product.out_stride..][..product.n];
         for (half, sums) in sums[r / ROWS * 2..].iter().take(1 + usize::from(WIDE)).enumerate() {
-            let first = panel * PANEL + half * LANES;
+            let first = block.panel * PANEL + half * LANES;
             let end = row.len().min(first + LANES);
             let bias = product.bias.map(|bias| &bias[first..end]);
             finish(&sums[r % ROWS], bias, &mut row[first..end], product.output);
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply(unit: &mut impl Unit, mut product: Product<'_, u16>) {
+    let mut sides = Whole { rows: product.rows, packed: product.packed };
+    walk(unit, &mut sides, &mut product);
+}
+
+/// bf16.
+struct Whole<'a> {
+    rows: Rows<'a, u16>,
+    packed: &'a [u16],
+}
+
+impl Sides for Whole<'_> {
+    #[inline(always)]
+    fn begin(&mut self, _panel: usize) {}
+
+    #[inline(always)]
+    fn sum<const TALL: bool, const WIDE: bool>(&self, unit: &mut impl Unit, block: Block) {
+        let rows = self.rows;
+        let row_bytes = rows.row_stride * size_of::<u16>();
+        let k = rows.n_taps * rows.depth;
+        let mut weights = &self.packed[block.panel * k * PANEL..][..k * PANEL];
+        for tap in 0..rows.n_taps {
+            let mut x = &rows.data[block.t * rows.row_stride + tap * rows.tap_stride..];
+            let mut left = rows.depth;
+            while left >= DEPTH {
+                let (now, later) = weights.split_at(DEPTH * PANEL);
+                // SAFETY: the door checked that `data` reaches over `depth` numbers of the last tap
+                // of the last row, of which `left` are to come; `now` has 16 pairs of a panel.
+                unsafe { step::<TALL, WIDE>(unit, x.as_ptr(), row_bytes, now.as_ptr()) };
+                (x, weights) = (&x[DEPTH..], later);
+                left -= DEPTH;
+            }
+            if left > 0 {
+                let mut last_x = [[0; DEPTH]; 2 * ROWS];
+                for (r, row) in last_x.iter_mut().take(block.n_rows).enumerate() {
+                    row[..left].copy_from_slice(&x[r * rows.row_stride..][..left]);
+                }
+                let (now, later) = weights.split_at(left * PANEL);
+                let mut last_weights = [0; DEPTH * PANEL];
+                last_weights[..now.len()].copy_from_slice(now);
+                let (x, w) = (last_x.as_flattened().as_ptr(), last_weights.as_ptr());
+                // SAFETY: both are whole tiles.
+                unsafe { step::<TALL, WIDE>(unit, x, ROW_BYTES, w) };
+                weights = later;
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::gemm::{Output, Rows, pack, packed_len};
 use crate::number::{round, widen};
+use crate::split::{self, Terms, room_len, slice_len, terms_len};
 
 /// Tiles in memory, and the sums that Intel's manual gives for `tdpbf16ps`.
 #[derive(Default)]
@@ -141,4 +142,127 @@ fn rows_cut_elsewhere_are_the_same() {
     for (all, some) in all.chunks(45).zip(some.chunks(45)) {
         assert_eq!(all[..40], some[..40]);
     }
+}
+
+type MultiplySplit<'a> = &'a dyn Fn(Product<'_, f32, split::Rows<'_>>, &mut [f32]);
+
+/// What the split product of the case makes on plain tiles, with everything at odd places and
+/// poison around it, and what it should be: for every number the exact sum, and the sum of the
+/// magnitudes that went into it.
+fn split_on_plain_tiles(case: &Case, steps: [usize; 2]) -> (Vec<f32>, Vec<(f64, f64)>) {
+    let &Case { n_rows, n_taps, depth, n, output } = case;
+    let ([row_step, tap_step], k, first) = (steps, n_taps * depth, 2);
+    let n_all = first + (n_rows - 1) * row_step + (n_taps - 1) * tap_step + 1;
+    let x: Vec<f32> = (0..n_all * depth).map(|i| number(i, 2)).collect();
+    let weight = |k: usize, i: usize| number(k * n + i, 1);
+    let mut packed = vec![0.0; packed_len(k, n)];
+    pack(k, n, &mut packed, weight);
+    let mut lanes = vec![f32::NAN; terms_len(n_all, depth)];
+    for (i, lanes) in lanes.chunks_mut(slice_len(n_all)).enumerate() {
+        crate::scalar::split(&x, depth, i * DEPTH, lanes);
+    }
+    let terms = Terms::new(&lanes, n_all, depth);
+    let rows = split::Rows { terms, first, row_step, n_taps, tap_step };
+    let bias: Vec<f32> = (0..n).map(|i| number(i, 3)).collect();
+    let out_stride = n + 5;
+    let before: Vec<f32> = (0..n_rows * out_stride).map(|i| number(i, 4)).collect();
+    let run = |multiply: MultiplySplit<'_>| {
+        let (mut out, mut room) = (before.clone(), vec![f32::NAN; room_len(n_taps, depth)]);
+        let end = (n_rows - 1) * out_stride + n;
+        let (packed, bias, to) = (&packed, Some(&bias[..]), &mut out[..end]);
+        multiply(Product { rows, n_rows, packed, n, bias, out: to, out_stride, output }, &mut room);
+        for (i, (after, before)) in out.iter().zip(&before).enumerate() {
+            assert!(i % out_stride < n || after == before, "wrote between rows, at {i}");
+        }
+        out
+    };
+    let got = run(&|product, room| {
+        // SAFETY: the caller asked for AVX2 and FMA.
+        let s = unsafe { crate::simd::avx2::Avx2::new() };
+        super::split::multiply(&mut Plain::default(), s, product, room);
+    });
+    if is_permitted() {
+        // SAFETY: permission means AMX, and there is no CPU with AMX but without AVX-512.
+        let own = run(&|product, room| unsafe { gemm_split(product, room) });
+        assert_eq!(own, got, "{n_rows} {n_taps} {depth} {n}");
+    }
+    let mut want = vec![(0.0, 0.0); got.len()];
+    for t in 0..n_rows {
+        for i in 0..n {
+            let mut terms = vec![f64::from(bias[i])];
+            if output == Output::Add {
+                terms.push(f64::from(before[t * out_stride + i]));
+            }
+            for tap in 0..n_taps {
+                let x = &x[(first + t * row_step + tap * tap_step) * depth..][..depth];
+                let product =
+                    |(d, &x): (usize, &f32)| f64::from(x) * f64::from(weight(tap * depth + d, i));
+                terms.extend(x.iter().enumerate().map(product));
+            }
+            let magnitude = terms.iter().map(|x| x.abs()).sum();
+            want[t * out_stride + i] = (terms.iter().sum(), magnitude);
+        }
+    }
+    (got, want)
+}
+
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// On the CPU's own tiles too, where it has them.
+#[test]
+fn split_products_are_as_exact_as_those_of_f32() {
+    if !has_avx2() {
+        // The panels are split by it. Every CPU with tiles has it.
+        return;
+    }
+    let shapes = [(1, 2), (1, 31), (1, 32), (3, 33), (2, 64), (3, 100), (5, 48)];
+    for (i, n_rows) in [1, 15, 16, 17, 31, 32, 33, 70].into_iter().enumerate() {
+        for (n_taps, depth) in shapes {
+            for n in [1, 16, 17, 32, 33, 75] {
+                let output = if (i + n) % 2 == 0 { Output::Add } else { Output::Store };
+                let steps = [1 + (n_rows + n) % 2, 1 + n % 3];
+                let case = Case { n_rows, n_taps, depth, n, output };
+                let (got, want) = split_on_plain_tiles(&case, steps);
+                // What is left out, and half a unit for each of as many products and sums as f32
+                // takes.
+                let k = (n_taps * depth) as f64;
+                let bound = 2f64.powi(-22) + (2.0 * k + 4.0) * 2f64.powi(-24);
+                for (i, (&got, (want, magnitude))) in got.iter().zip(want).enumerate() {
+                    let error = (f64::from(got) - want).abs();
+                    let is_between_rows = i % (n + 5) >= n;
+                    let what = (n_rows, n_taps, depth, n);
+                    assert!(
+                        is_between_rows || error <= bound * magnitude,
+                        "{what:?} at {i}: {error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Bounds are wide; this is what PL-BERT's longest sums come to.
+#[test]
+fn long_split_sums_are_no_further_off_than_f32_by_multiply_adds() {
+    if !has_avx2() {
+        return;
+    }
+    let case = Case { n_rows: 33, n_taps: 1, depth: 2048, n: 32, output: Output::Store };
+    let (got, want) = split_on_plain_tiles(&case, [1, 1]);
+    let (mut split, mut plain) = (0.0, 0.0);
+    for t in 0..case.n_rows {
+        for i in 0..case.n {
+            let x = (0..case.depth).map(|d| number((2 + t) * case.depth + d, 2));
+            let mut sum = 0.0f32;
+            for (d, x) in x.enumerate() {
+                sum = x.mul_add(number(d * case.n + i, 1), sum);
+            }
+            let at = t * (case.n + 5) + i;
+            split += (f64::from(got[at]) - want[at].0).powi(2);
+            plain += (f64::from(sum + number(i, 3)) - want[at].0).powi(2);
+        }
+    }
+    assert!(split <= plain, "squares of errors: {split}, by multiply-adds {plain}");
 }

@@ -14,7 +14,7 @@ pub(super) struct Avx2(());
 impl Avx2 {
     /// Safe only where AVX2 and FMA are already known to be there.
     #[target_feature(enable = "avx2,fma")]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(())
     }
 }
@@ -123,12 +123,24 @@ impl Simd for Avx2 {
         // SAFETY: the token was made where AVX2 and FMA are.
         unsafe { [shift_left_8::<N>(v[0]), shift_left_8::<N>(v[1])] }
     }
+
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, v: [__m256; 2]) -> [__m256; 2] {
+        // SAFETY: the token was made where AVX2 and FMA are.
+        unsafe { [shift_right_8::<N>(v[0]), shift_right_8::<N>(v[1])] }
+    }
 }
 
 #[target_feature(enable = "avx2")]
 fn shift_left_8<const N: u32>(v: __m256) -> __m256 {
     let count = _mm_cvtsi32_si128(N as i32);
     _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(v), count))
+}
+
+#[target_feature(enable = "avx2")]
+fn shift_right_8<const N: u32>(v: __m256) -> __m256 {
+    let count = _mm_cvtsi32_si128(N as i32);
+    _mm256_castsi256_ps(_mm256_srl_epi32(_mm256_castps_si256(v), count))
 }
 
 /// bf16 in the lower halves of the lanes.

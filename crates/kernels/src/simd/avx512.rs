@@ -107,6 +107,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn shift_right<const N: u32>(self, v: __m512) -> __m512 {
+        // SAFETY: the token was made where AVX-512F is.
+        unsafe { _mm512_castsi512_ps(_mm512_srli_epi32::<N>(_mm512_castps_si512(v))) }
+    }
+
+    #[inline(always)]
     fn xor(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the token was made where AVX-512F is. (The f32 form needs AVX-512DQ.)
         unsafe {

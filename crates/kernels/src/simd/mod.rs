@@ -2,14 +2,14 @@
 //!
 //! The idea: an instruction set is a small token type that implements [`Simd`], arithmetic on
 //! sixteen f32 at a time (one AVX-512 register, two of AVX2, four of NEON). `maths`,
-//! `activation`, `norm`, `lstm`, `winograd` and `gemm` are generic over the token; each instruction set's
+//! `activation`, `norm`, `lstm`, `winograd`, `split` and `gemm` are generic over the token; each instruction set's
 //! file implements the trait and stamps out, with [`shells!`], one `#[target_feature]` function a
 //! kernel into which the generic code is inlined whole.
 //!
 //! Because the lanes are sixteen everywhere, multiply-add rounds once everywhere, and sums across
 //! lanes are taken in one fixed order, all instruction sets but the plain reference give the same
-//! bytes. (Products of bf16 are the exception where an instruction sums them its own way; see
-//! `amx` and `neonbf16`.)
+//! bytes. (Products of bf16 are the exception where an instruction sums them its own way, and those
+//! of f32 that are split into bf16 there; see `amx` and `neonbf16`.)
 //!
 //! Everything generic here must be `#[inline(always)]`: code that is not inlined into a shell is
 //! compiled without the instructions it is for, and runs five to fifty times slower. Closures
@@ -34,6 +34,7 @@ mod gemm;
 mod lstm;
 mod maths;
 mod norm;
+mod split;
 mod winograd;
 
 use crate::gemm::Product;
@@ -69,6 +70,8 @@ pub(crate) trait Simd: Copy {
 
     /// The bits shifted left, zeros coming in.
     fn shift_left<const N: u32>(self, v: Self::V) -> Self::V;
+    /// The bits shifted right, zeros coming in.
+    fn shift_right<const N: u32>(self, v: Self::V) -> Self::V;
     /// Exclusive or of the bits.
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
     /// And of the bits.
@@ -202,6 +205,7 @@ macro_rules! shells {
             fn norm::channel_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]);
             fn norm::layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], epsilon: f32);
             fn norm::softmax(x: &mut [f32], c: usize, scale: f32);
+            fn split::split(x: &[f32], depth: usize, first: usize, lanes: &mut [f32]);
             fn winograd::winograd_input[T](
                 shape: crate::winograd::Shape, x: &[f32], inputs: &mut [T],
             );

@@ -143,11 +143,29 @@ impl Simd for Neon {
             ]
         }
     }
+
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, v: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        // SAFETY: the token was made where NEON is.
+        unsafe {
+            [
+                shift_right_4::<N>(v[0]),
+                shift_right_4::<N>(v[1]),
+                shift_right_4::<N>(v[2]),
+                shift_right_4::<N>(v[3]),
+            ]
+        }
+    }
 }
 
 #[target_feature(enable = "neon")]
 fn shift_left_4<const N: u32>(v: float32x4_t) -> float32x4_t {
     vreinterpretq_f32_u32(vshlq_u32(vreinterpretq_u32_f32(v), vdupq_n_s32(N as i32)))
+}
+
+#[target_feature(enable = "neon")]
+fn shift_right_4<const N: u32>(v: float32x4_t) -> float32x4_t {
+    vreinterpretq_f32_u32(vshlq_u32(vreinterpretq_u32_f32(v), vdupq_n_s32(-(N as i32))))
 }
 
 #[target_feature(enable = "neon")]
