@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytemuck::Pod;
 use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
 use koe_kernels::number::Number;
+use koe_kernels::split::N_PRODUCTS;
 use koe_kernels::{Isa, norm};
 
 use crate::Precision;
@@ -37,7 +38,8 @@ pub struct Layer {
     /// Multiplications and additions that the layer stands for: a convolution by fewer of them
     /// counts as many as a plain one. 0 where nobody counted.
     pub flop: f64,
-    /// Those that its products really take.
+    /// Those that its products really take: fewer of a quick convolution, six times as many, of bf16,
+    /// where f32 are multiplied as sums of bf16.
     pub multiplied: f64,
     /// Bytes of weights, input and output, each once a run: the least that memory has to move.
     pub bytes: f64,
@@ -69,6 +71,12 @@ impl Work {
     /// Of a product in f32.
     pub(crate) fn f32(flop: f64, bytes: f64) -> Self {
         Self { flop, multiplied: flop, bytes, precision: Some(Precision::F32) }
+    }
+
+    /// The same, where it is of f32 that are multiplied as sums of bf16.
+    pub(crate) fn split(self) -> Self {
+        let multiplied = N_PRODUCTS as f64 * self.multiplied;
+        Self { multiplied, precision: Some(Precision::Bf16), ..self }
     }
 
     /// Of what is no product: the bytes that it reads and writes.

@@ -100,6 +100,10 @@ pub(crate) struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
     stage: Stage,
+    /// Rows of input that all threads read.
+    pub(crate) rows: Buffer,
+    /// The same, split.
+    pub(crate) terms: Buffer,
     /// Products by columns, before they are set side by side.
     pub(crate) columns: Buffer,
 }
@@ -120,12 +124,30 @@ impl Threads {
             std::thread::Builder::new().name(name).spawn(move || work(&shared)).ok()
         };
         let workers = (1..n_threads).map_while(spawn).collect();
-        Self { shared, workers, stage: Stage::default(), columns: Buffer::default() }
+        Self {
+            shared,
+            workers,
+            stage: Stage::default(),
+            rows: Buffer::default(),
+            terms: Buffer::default(),
+            columns: Buffer::default(),
+        }
     }
 
     /// How many threads there are.
     pub(crate) fn count(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    /// Which of `sizes` to cut `n` into, so that threads that take such pieces in turns are done
+    /// soonest; of equal ones the first.
+    pub(crate) fn fairest(&self, n: usize, sizes: impl Iterator<Item = usize>) -> usize {
+        let longest = |&size: &usize| {
+            let (n_whole, rest) = (n / size, n % size);
+            let (n_turns, n_left) = (n_whole / self.count(), n_whole % self.count());
+            n_turns * size + if n_left > 0 { size } else { rest }
+        };
+        sizes.min_by_key(longest).unwrap_or(n)
     }
 
     /// Calls `f` once on every thread at the same time and returns when all calls have. A panic
@@ -162,6 +184,8 @@ impl Threads {
     /// Gives the threads' memory back.
     pub(crate) fn release(&mut self) {
         self.run(|stage| *stage = Stage::default());
+        self.rows = Buffer::default();
+        self.terms = Buffer::default();
         self.columns = Buffer::default();
     }
 }
@@ -234,6 +258,31 @@ impl Drop for Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// When the last thread is done, where each takes the next piece as soon as it is free.
+    fn end(n_threads: usize, n: usize, size: usize) -> usize {
+        let mut ends = vec![0; n_threads];
+        for start in (0..n).step_by(size) {
+            *ends.iter_mut().min().unwrap() += size.min(n - start);
+        }
+        ends.into_iter().max().unwrap()
+    }
+
+    #[test]
+    fn pieces_are_cut_so_that_threads_end_together() {
+        for n_threads in 1..=5 {
+            let threads = Threads::new(n_threads);
+            for n in 1..100 {
+                let size = threads.fairest(n, 1..=n);
+                let soonest = (1..=n).map(|size| end(n_threads, n, size)).min().unwrap();
+                assert_eq!(end(n_threads, n, size), soonest, "{n} on {n_threads} threads");
+            }
+        }
+        let threads = Threads::new(2);
+        assert_eq!(threads.fairest(72, 18..=36), 18);
+        assert_eq!(threads.fairest(72, (18..=36).rev()), 36);
+        assert_eq!(threads.fairest(26, (4..=8).rev()), 7);
+    }
 
     #[test]
     fn every_piece_is_done_once() {

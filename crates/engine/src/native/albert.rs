@@ -6,7 +6,8 @@ use koe_kernels::gemm::{Output, Rows, gemm, pack, packed_len};
 use koe_kernels::{activation, norm};
 
 use super::context::Context;
-use super::product::{Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use crate::buffer::Buffer;
 use crate::config::PlbertConfig;
 use crate::profile::Work;

@@ -6,7 +6,8 @@ use koe_kernels::gemm::Rows;
 
 use super::context::Context;
 use super::norm::StyleLayer;
-use super::product::{Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use super::residual::{BlockScratch, ResidualBlock};
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};

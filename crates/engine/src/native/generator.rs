@@ -9,8 +9,10 @@ use koe_kernels::activation;
 use koe_kernels::gemm::{Output, Rows};
 
 use super::context::Context;
+use super::input::{Activated, Activation, Block};
 use super::norm::{AdaIn, Coefficients, Moments, StyleLayer};
-use super::product::{Activated, Activation, Block, Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use super::source::{Noise, Source};
 use super::stft::Stft;
 use crate::buffer::Buffer;

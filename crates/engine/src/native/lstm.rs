@@ -7,7 +7,8 @@ use koe_kernels::gemm::{Output, Rows, gemm};
 use koe_kernels::lstm::cell;
 
 use super::context::Context;
-use super::product::{Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::profile::Work;

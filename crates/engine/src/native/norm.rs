@@ -10,7 +10,8 @@ use koe_kernels::gemm::{Output, Rows};
 use koe_kernels::norm::{channel_moments, combine_moments};
 
 use super::context::Context;
-use super::product::{Activation, Product, block_rows};
+use super::input::Activation;
+use super::product::{Product, block_rows};
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::HALF_STYLE;

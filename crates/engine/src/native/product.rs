@@ -5,9 +5,8 @@
 //! normalisation must know of the output is gathered before the block leaves the cache. Nothing
 //! that is computed depends on the number of threads: blocks are cut by shape alone.
 //!
-//! The pass that activates a block also rounds it, where the product is of bf16.
-
-use std::slice::{Chunks, ChunksMut};
+//! The pass that activates a block also rounds it, where the product is of bf16. Where a product is
+//! shared out by columns, or is of f32 that are split, all rows are activated first, for all threads.
 
 use bytemuck::Pod;
 use koe_kernels::gemm::{Output, Rows, gemm};
@@ -15,12 +14,15 @@ use koe_kernels::number::Number;
 use koe_kernels::winograd::Shape;
 use koe_kernels::{Isa, activation};
 
-use super::columns::{Columns, Input, most_rows};
+use super::columns::{self, most_rows};
 use super::context::Context;
+use super::input::{Activated, Block};
 use super::norm::Moments;
+use super::operands::{Operands, is_split, split};
+use super::output::{Finish, Pieces};
 use crate::buffer::Buffer;
 use crate::profile::Work;
-use crate::threads::{Queue, Stage, Threads};
+use crate::threads::{Queue, Stage};
 use crate::weights::{Loader, Section, Weights};
 use crate::{Error, Precision};
 
@@ -42,60 +44,6 @@ pub(crate) struct Product {
     pub(crate) depth: usize,
     /// Output channels.
     pub(crate) n: usize,
-}
-
-/// What is done to the input before the product; coefficients are one a channel.
-#[derive(Clone, Copy)]
-pub(crate) enum Activation<'a> {
-    None,
-    /// Leaky rectifier with this slope.
-    Leaky(f32),
-    /// A normalisation as an affine map, then the leaky rectifier.
-    NormLeaky {
-        scale: &'a [f32],
-        shift: &'a [f32],
-        slope: f32,
-    },
-    /// A normalisation as an affine map, then Snake.
-    NormSnake {
-        scale: &'a [f32],
-        shift: &'a [f32],
-        alpha: &'a [f32],
-        inverse_alpha: &'a [f32],
-    },
-}
-
-impl Activation<'_> {
-    pub(crate) fn apply<T: Number>(&self, isa: Isa, x: &[f32], out: &mut [T]) {
-        match *self {
-            Self::None => activation::convert(isa, x, out),
-            Self::Leaky(slope) => activation::leaky(isa, x, slope, out),
-            Self::NormLeaky { scale, shift, slope } => {
-                activation::affine_leaky(isa, x, scale, shift, slope, out);
-            }
-            Self::NormSnake { scale, shift, alpha, inverse_alpha } => {
-                activation::affine_snake(isa, x, scale, shift, alpha, inverse_alpha, out);
-            }
-        }
-    }
-}
-
-/// What a convolution reads: `x` `[T][depth]`, activated, with zeros around it.
-#[derive(Clone, Copy)]
-pub(crate) struct Activated<'a> {
-    pub(crate) x: &'a [f32],
-    pub(crate) by: Activation<'a>,
-}
-
-/// What is done with the product.
-#[derive(Clone, Copy)]
-pub(crate) enum Finish<'a> {
-    /// `out = product`.
-    Store,
-    /// `out += product`.
-    Add,
-    /// `out = (product + with) * factor`; `with` has the shape of `out`.
-    Join { with: &'a [f32], factor: f32 },
 }
 
 impl Product {
@@ -227,27 +175,6 @@ impl Product {
         }
     }
 
-    fn convolve_by_columns(
-        &self,
-        isa: Isa,
-        threads: &mut Threads,
-        (block, input): (Block, Activated<'_>),
-        pieces: &Queue<Pieces<'_>>,
-        finish: Finish<'_>,
-    ) {
-        let (n, bias, n_rows) = (self.n, self.bias(), block.n_rows);
-        match &self.weights {
-            Weights::F32(weights) => {
-                let input = Input::Block(block, input);
-                Columns { weights, n, bias }.run(isa, threads, n_rows, &input, pieces, finish);
-            }
-            Weights::Bf16(weights) => {
-                let input = Input::Block(block, input);
-                Columns { weights, n, bias }.run(isa, threads, n_rows, &input, pieces, finish);
-            }
-        }
-    }
-
     /// The product itself, on this thread, for `n_rows` rows into rows of `n` numbers; only of
     /// f32.
     pub(crate) fn multiply(
@@ -259,27 +186,6 @@ impl Product {
         output: Output,
     ) {
         let Weights::F32(weights) = &self.weights else { unreachable!("{} is bf16", self.name) };
-        gemm(isa, rows, n_rows, weights, self.n, self.bias(), out, self.n, output);
-    }
-
-    /// Of either kind: what is f32 is rounded first where the weights are bf16.
-    fn multiply_any(
-        &self,
-        isa: Isa,
-        rows: Rows<'_>,
-        n_rows: usize,
-        stage: &mut Stage,
-        out: &mut [f32],
-        output: Output,
-    ) {
-        let Weights::Bf16(weights) = &self.weights else {
-            return self.multiply(isa, rows, n_rows, out, output);
-        };
-        let reach = rows.reach(n_rows);
-        let rounded = stage.rows.take_of::<u16>(reach);
-        activation::convert(isa, &rows.data[..reach], rounded);
-        let Rows { row_stride, n_taps, tap_stride, depth, .. } = rows;
-        let rows = Rows { data: &*rounded, row_stride, n_taps, tap_stride, depth };
         gemm(isa, rows, n_rows, weights, self.n, self.bias(), out, self.n, output);
     }
 
@@ -295,12 +201,15 @@ impl Product {
         output: Output,
     ) {
         let bias = self.bias();
+        let n_rows = block.n_rows;
         match (&self.weights, self.quick) {
             (Weights::F32(weights), None) => {
-                direct(isa, input, block, (weights, self.n, bias), stage, out, output);
+                let operands = Operands::F32(block.stage(isa, input, &mut stage.rows), weights);
+                operands.multiply(isa, n_rows, bias, out, output, &mut stage.packed);
             }
             (Weights::Bf16(weights), None) => {
-                direct(isa, input, block, (weights, self.n, bias), stage, out, output);
+                let operands = Operands::Bf16(block.stage(isa, input, &mut stage.rows), weights);
+                operands.multiply(isa, n_rows, bias, out, output, &mut stage.packed);
             }
             (Weights::F32(weights), Some(shape)) => {
                 quick(isa, input, block, (weights, shape, bias), stage, out, output);
@@ -314,12 +223,20 @@ impl Product {
     /// Memory enough for blocks of `n_rows` rows, whatever blocks a thread happens to get, so that
     /// later ones allocate nothing.
     pub(crate) fn reserve(&self, n_rows: usize, dilation: usize, stage: &mut Stage) {
-        let n_staged = (n_rows + (self.n_taps - 1) * dilation) * self.depth;
-        stage.rows.take(n_staged);
+        self.reserve_staged(n_rows, dilation, &mut stage.rows);
         if let Some(shape) = self.quick {
             let (n_inputs, n_products) = shape.scratch_len(n_rows);
             stage.packed.take(n_inputs);
             stage.out.take(n_products);
+        }
+    }
+
+    fn reserve_staged(&self, n_rows: usize, dilation: usize, rows: &mut Buffer) {
+        let n_staged = (n_rows + (self.n_taps - 1) * dilation) * self.depth;
+        if matches!((&self.weights, self.quick), (Weights::Bf16(_), None)) {
+            rows.take_of::<u16>(n_staged);
+        } else {
+            rows.take(n_staged);
         }
     }
 
@@ -334,36 +251,77 @@ impl Product {
         cx.go_on()?;
         let started = cx.clock();
         let n_rows = out.len() / self.n;
-        // Each output is the same however the rows are cut, so here threads may decide.
-        let block = n_rows.div_ceil(cx.threads.count()).next_multiple_of(TILE).min(8 * TILE);
         let isa = cx.isa;
+        let is_split = matches!(self.weights, Weights::F32(_)) && is_split(isa, &rows, n_rows);
+        // Each output is the same however the rows are cut, so here threads may decide. Weights are
+        // split for each block anew.
+        let n_tiles = n_rows.div_ceil(TILE);
+        let most_tiles = if is_split { 16 } else { 8 };
+        let most = n_tiles.div_ceil(cx.threads.count()).clamp(1, most_tiles);
+        let block = cx.threads.fairest(n_tiles, (most.div_ceil(2)..=most).rev()) * TILE;
         let pieces = Pieces::new(out, block * self.n, finish, None);
-        if let Weights::F32(weights) = &self.weights
-            && cx.threads.count() > 1
-        {
-            let most = most_rows::<f32>(rows.n_taps * rows.depth, self.n);
-            cx.threads.columns.take(most.min(n_rows) * self.n);
+        match &self.weights {
+            Weights::F32(weights) => {
+                // Lent while the threads run.
+                let mut terms = std::mem::take(&mut cx.threads.terms);
+                let operands = if is_split {
+                    Operands::Split(split(cx.threads, isa, rows, n_rows, &mut terms), weights)
+                } else {
+                    Operands::F32(rows, weights)
+                };
+                let most = most_rows::<f32>(rows.n_taps * rows.depth, self.n);
+                self.multiply_shared(cx, operands, (n_rows, most), &pieces, finish);
+                cx.threads.terms = terms;
+            }
+            Weights::Bf16(weights) => cx.threads.run(|stage| {
+                stage.rows.take_of::<u16>(rows.reach(block.min(n_rows)));
+                while let Some(piece) = pieces.next() {
+                    let n_rows = piece.out.len() / self.n;
+                    let data = &rows.data[piece.first_row(self.n) * rows.row_stride..];
+                    let rounded = stage.rows.take_of::<u16>(rows.reach(n_rows));
+                    activation::convert(isa, &data[..rounded.len()], rounded);
+                    let Rows { row_stride, n_taps, tap_stride, depth, .. } = rows;
+                    let rows = Rows { data: &*rounded, row_stride, n_taps, tap_stride, depth };
+                    let (operands, room) = (Operands::Bf16(rows, weights), &mut stage.packed);
+                    operands.multiply(isa, n_rows, self.bias(), piece.out, finish.output(), room);
+                    piece.finish(isa);
+                }
+            }),
+        }
+        let work = self.work(n_rows);
+        cx.record(started, &self.name, if is_split { work.split() } else { work });
+        Ok(())
+    }
+
+    /// The product of operands that all threads read: by columns up to `most` rows, by blocks of
+    /// rows above that.
+    fn multiply_shared(
+        &self,
+        cx: &mut Context<'_, '_>,
+        operands: Operands<'_>,
+        (n_rows, most): (usize, usize),
+        pieces: &Queue<Pieces<'_>>,
+        finish: Finish<'_>,
+    ) {
+        let (isa, n, bias) = (cx.isa, self.n, self.bias());
+        if cx.threads.count() > 1 {
+            // So that fewer rows allocate nothing later.
+            cx.threads.columns.take(most.min(n_rows) * n);
             if n_rows <= most {
-                let columns = Columns { weights, n: self.n, bias: self.bias() };
-                columns.run(isa, cx.threads, n_rows, &Input::Rows(rows), &pieces, finish);
-                cx.record(started, &self.name, self.work(n_rows));
-                return Ok(());
+                let size = (n_rows, n);
+                columns::multiply(isa, cx.threads, operands, bias, size, pieces, finish);
+                return;
             }
         }
         cx.threads.run(|stage| {
-            if matches!(self.weights, Weights::Bf16(_)) {
-                stage.rows.take_of::<u16>(rows.reach(block.min(n_rows)));
-            }
+            operands.reserve(&mut stage.packed);
             while let Some(piece) = pieces.next() {
-                let first = piece.index * block;
-                let rows = Rows { data: &rows.data[first * rows.row_stride..], ..rows };
-                let n_rows = piece.out.len() / self.n;
-                self.multiply_any(isa, rows, n_rows, stage, piece.out, finish.output());
+                let operands = operands.skip_rows(piece.first_row(n));
+                let (n_rows, room) = (piece.out.len() / n, &mut stage.packed);
+                operands.multiply(isa, n_rows, bias, piece.out, finish.output(), room);
                 piece.finish(isa);
             }
         });
-        cx.record(started, &self.name, self.work(n_rows));
-        Ok(())
     }
 
     /// The convolution over time: as many rows of `out` `[T][n]` as of input. `moments` of the
@@ -391,24 +349,41 @@ impl Product {
         let pieces = Pieces::new(out, size * self.n, finish, moments.map(|m| (m, self.n)));
         let first = -((reach / 2) as isize);
         let whole = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
-        let most = match self.most_by_columns(cx.threads.count()) {
-            0 => most,
-            by_columns => {
-                cx.threads.columns.take(by_columns.min(n_rows) * self.n);
-                if n_rows <= by_columns {
-                    let input = (whole, input);
-                    self.convolve_by_columns(isa, cx.threads, input, &pieces, finish);
-                    cx.record(started, &self.name, self.work(n_rows));
-                    return Ok(());
+        let most_by_columns = self.most_by_columns(cx.threads.count());
+        if most_by_columns > 0 {
+            self.reserve_staged(most_by_columns.min(n_rows), dilation, &mut cx.threads.rows);
+        }
+        let is_split = self.quick.is_none()
+            && matches!(self.weights, Weights::F32(_))
+            && is_split(isa, &whole.rows(&[]), n_rows);
+        if n_rows <= most_by_columns || is_split {
+            // Lent while the threads run.
+            let mut room = std::mem::take(&mut cx.threads.rows);
+            let mut terms = std::mem::take(&mut cx.threads.terms);
+            let operands = match &self.weights {
+                Weights::F32(weights) => {
+                    let rows = whole.stage_on(cx.threads, isa, input, &mut room);
+                    if is_split {
+                        Operands::Split(split(cx.threads, isa, rows, n_rows, &mut terms), weights)
+                    } else {
+                        Operands::F32(rows, weights)
+                    }
                 }
-                most.max(by_columns)
-            }
-        };
+                Weights::Bf16(weights) => {
+                    Operands::Bf16(whole.stage_on(cx.threads, isa, input, &mut room), weights)
+                }
+            };
+            self.multiply_shared(cx, operands, (n_rows, most_by_columns), &pieces, finish);
+            (cx.threads.rows, cx.threads.terms) = (room, terms);
+            let work = self.work(n_rows);
+            cx.record(started, &self.name, if is_split { work.split() } else { work });
+            return Ok(());
+        }
         cx.threads.run(|stage| {
             self.reserve(most.min(n_rows), dilation, stage);
             while let Some(piece) = pieces.next() {
                 let n_rows = piece.out.len() / self.n;
-                let first = whole.first + (piece.index * size) as isize;
+                let first = whole.first + piece.first_row(self.n) as isize;
                 let block = Block { first, n_rows, ..whole };
                 self.multiply_block(isa, input, block, stage, piece.out, finish.output());
                 piece.finish(isa);
@@ -417,53 +392,6 @@ impl Product {
         cx.record(started, &self.name, self.work(n_rows));
         Ok(())
     }
-}
-
-/// Rows of a convolution that are computed together.
-#[derive(Clone, Copy)]
-pub(crate) struct Block {
-    /// Input row of the first tap of the first row.
-    pub(crate) first: isize,
-    pub(crate) n_rows: usize,
-    pub(crate) n_taps: usize,
-    pub(crate) dilation: usize,
-    /// Input channels.
-    pub(crate) depth: usize,
-}
-
-impl Block {
-    /// Numbers of input.
-    fn n_staged(&self) -> usize {
-        (self.n_rows + (self.n_taps - 1) * self.dilation) * self.depth
-    }
-
-    /// The activated input, in `room`, as a product takes it.
-    pub(super) fn stage<'a, T: Number + Pod>(
-        &self,
-        isa: Isa,
-        input: Activated<'_>,
-        room: &'a mut Buffer,
-    ) -> Rows<'a, T> {
-        let Self { first, n_taps, dilation, depth, .. } = *self;
-        let staged = room.take_of::<T>(self.n_staged());
-        stage_rows(isa, input, first, staged, depth);
-        let data = &*staged;
-        Rows { data, row_stride: depth, n_taps, tap_stride: dilation * depth, depth }
-    }
-}
-
-/// A block of a plain product; the weights come with their width and bias.
-fn direct<T: Number + Pod>(
-    isa: Isa,
-    input: Activated<'_>,
-    block: Block,
-    (weights, n, bias): (&[T], usize, Option<&[f32]>),
-    stage: &mut Stage,
-    out: &mut [f32],
-    output: Output,
-) {
-    let rows = block.stage(isa, input, &mut stage.rows);
-    gemm(isa, rows, block.n_rows, weights, n, bias, out, n, output);
 }
 
 /// A block of a convolution by fewer multiplications.
@@ -476,32 +404,10 @@ fn quick<T: Number + Pod>(
     out: &mut [f32],
     output: Output,
 ) {
-    let staged = stage.rows.take(block.n_staged());
-    stage_rows(isa, input, block.first, staged, block.depth);
+    let staged = block.stage::<f32>(isa, input, &mut stage.rows).data;
     let (n_inputs, n_products) = shape.scratch_len(block.n_rows);
     let scratch = (stage.packed.take_of::<T>(n_inputs), stage.out.take(n_products));
     shape.convolve(isa, staged, block.n_rows, weights, bias, out, output, scratch);
-}
-
-impl Finish<'_> {
-    pub(super) fn output(&self) -> Output {
-        if matches!(self, Self::Add) { Output::Add } else { Output::Store }
-    }
-}
-
-/// Fills `stage` with the activated rows of the input `[T][c]` from row `first` on; rows before the
-/// start and after the end are zero.
-fn stage_rows<T: Number>(isa: Isa, input: Activated<'_>, first: isize, stage: &mut [T], c: usize) {
-    let x = input.x;
-    let n_rows = x.len() / c;
-    let last = first + (stage.len() / c) as isize;
-    let from = first.clamp(0, n_rows as isize);
-    let to = last.clamp(from, n_rows as isize);
-    let (head, rest) = stage.split_at_mut((from - first) as usize * c);
-    let (body, tail) = rest.split_at_mut((to - from) as usize * c);
-    head.fill(T::default());
-    input.by.apply(isa, &x[from as usize * c..to as usize * c], body);
-    tail.fill(T::default());
 }
 
 /// How many rows to take at once: enough for the weights to be worth fetching, few enough for
@@ -520,71 +426,4 @@ fn quick_block_rows(n_rows: usize, channels: usize) -> (usize, usize) {
     let n_blocks = n_rows.div_ceil(fits).next_multiple_of(8);
     let block = |n_blocks| n_rows.div_ceil(n_blocks).next_multiple_of(TILE);
     (block(n_blocks), block(8).min(fits.next_multiple_of(TILE)))
-}
-
-/// The blocks of an output, with what belongs to each.
-pub(super) struct Pieces<'a> {
-    index: usize,
-    size: usize,
-    out: ChunksMut<'a, f32>,
-    with: Option<(Chunks<'a, f32>, f32)>,
-    moments: Option<(ChunksMut<'a, f32>, ChunksMut<'a, f32>)>,
-}
-
-/// One block.
-pub(super) struct Piece<'a> {
-    index: usize,
-    size: usize,
-    pub(super) out: &'a mut [f32],
-    with: Option<(&'a [f32], f32)>,
-    moments: Option<(&'a mut [f32], &'a mut [f32])>,
-}
-
-impl<'a> Pieces<'a> {
-    pub(super) fn new(
-        out: &'a mut [f32],
-        size: usize,
-        finish: Finish<'a>,
-        moments: Option<(&'a mut Moments, usize)>,
-    ) -> Queue<Self> {
-        let with = match finish {
-            Finish::Join { with, factor } => {
-                assert_eq!(with.len(), out.len());
-                Some((with.chunks(size), factor))
-            }
-            Finish::Store | Finish::Add => None,
-        };
-        let moments = moments.map(|(moments, n)| moments.blocks(out.len() / n, size / n, n));
-        Queue::new(Self { index: 0, size, out: out.chunks_mut(size), with, moments })
-    }
-}
-
-impl<'a> Iterator for Pieces<'a> {
-    type Item = Piece<'a>;
-
-    fn next(&mut self) -> Option<Piece<'a>> {
-        let out = self.out.next()?;
-        let with = self.with.as_mut().and_then(|(chunks, factor)| Some((chunks.next()?, *factor)));
-        let moments = self.moments.as_mut().and_then(|(mean, m2)| Some((mean.next()?, m2.next()?)));
-        let index = self.index;
-        self.index += 1;
-        Some(Piece { index, size: self.size, out, with, moments })
-    }
-}
-
-impl Piece<'_> {
-    /// Which row of the whole it starts at, of `n` numbers.
-    pub(super) fn first_row(&self, n: usize) -> usize {
-        self.index * self.size / n
-    }
-
-    /// What is left to do once the product is in `out`.
-    pub(super) fn finish(self, isa: Isa) {
-        if let Some((with, factor)) = self.with {
-            activation::add_scale(isa, with, factor, self.out);
-        }
-        if let Some((mean, m2)) = self.moments {
-            koe_kernels::norm::channel_moments(isa, self.out, mean, m2);
-        }
-    }
 }

@@ -3,8 +3,10 @@
 //! norm → leaky → (upsample) → conv → norm → leaky → conv, plus a shortcut, over √2.
 
 use super::context::Context;
+use super::input::{Activated, Activation};
 use super::norm::{AdaIn, Coefficients, Moments, StyleLayer};
-use super::product::{Activated, Activation, Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};

@@ -9,7 +9,8 @@ use koe_kernels::gemm::{Output, Rows};
 
 use super::albert::each_row_block;
 use super::context::Context;
-use super::product::{Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use crate::Error;
 use crate::buffer::Buffer;
 use crate::config::IstftnetConfig;

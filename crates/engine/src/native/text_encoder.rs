@@ -4,8 +4,10 @@ use koe_kernels::{activation, norm};
 
 use super::albert::LayerNorm;
 use super::context::Context;
+use super::input::{Activated, Activation};
 use super::lstm::BiLstm;
-use super::product::{Activated, Activation, Finish, Product};
+use super::output::Finish;
+use super::product::Product;
 use crate::buffer::Buffer;
 use crate::weights::{Loader, Section};
 use crate::{Config, Error};
