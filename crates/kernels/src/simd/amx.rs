@@ -33,10 +33,11 @@ use std::sync::OnceLock;
 
 mod split;
 
-use super::LANES;
 use super::avx512::Avx512;
 pub(crate) use super::avx512bf16::*;
-use crate::gemm::{Output, PANEL, Product, Rows};
+use super::gemm::finish;
+use super::{LANES, Simd};
+use crate::gemm::{PANEL, Product, Rows};
 
 /// Rows of a tile.
 const ROWS: usize = 16;
@@ -64,7 +65,7 @@ trait Unit {
 
 #[target_feature(enable = "avx512f")]
 pub(crate) fn gemm_bf16(product: Product<'_, u16>) {
-    multiply(&mut Amx::begin(), product);
+    multiply(&mut Amx::begin(), Avx512::new(), product);
 }
 
 #[target_feature(enable = "avx512f")]
@@ -90,9 +91,19 @@ struct Block {
     panel: usize,
 }
 
+/// Four tiles of sums, in memory.
+#[repr(align(64))]
+struct Sums([[[f32; LANES]; ROWS]; 4]);
+
 /// The whole product, 32 rows by a panel at a time.
 #[inline(always)]
-fn walk<T, R>(unit: &mut impl Unit, sides: &mut impl Sides, product: &mut Product<'_, T, R>) {
+fn walk<S: Simd, T, R>(
+    unit: &mut impl Unit,
+    s: S,
+    sides: &mut impl Sides,
+    product: &mut Product<'_, T, R>,
+) {
+    let mut sums = Sums([[[0.0; LANES]; ROWS]; 4]);
     let mut shaped = None;
     for panel in 0..product.n.div_ceil(PANEL) {
         sides.begin(panel);
@@ -106,22 +117,23 @@ fn walk<T, R>(unit: &mut impl Unit, sides: &mut impl Sides, product: &mut Produc
             }
             let block = Block { t, n_rows, panel };
             match (heights[1] > 0, is_wide) {
-                (false, false) => compute::<false, false, _, _>(unit, sides, product, block),
-                (false, true) => compute::<false, true, _, _>(unit, sides, product, block),
-                (true, false) => compute::<true, false, _, _>(unit, sides, product, block),
-                (true, true) => compute::<true, true, _, _>(unit, sides, product, block),
+                (false, false) => compute::<false, false>(unit, sides, block, &mut sums),
+                (false, true) => compute::<false, true>(unit, sides, block, &mut sums),
+                (true, false) => compute::<true, false>(unit, sides, block, &mut sums),
+                (true, true) => compute::<true, true>(unit, sides, block, &mut sums),
             }
+            place(s, &sums, block, product);
         }
     }
 }
 
-/// One block.
+/// The sums of one block.
 #[inline(always)]
-fn compute<const TALL: bool, const WIDE: bool, T, R>(
+fn compute<const TALL: bool, const WIDE: bool>(
     unit: &mut impl Unit,
     sides: &impl Sides,
-    product: &mut Product<'_, T, R>,
     block: Block,
+    Sums(sums): &mut Sums,
 ) {
     unit.zero::<0>();
     unit.zero::<1>();
@@ -130,7 +142,6 @@ fn compute<const TALL: bool, const WIDE: bool, T, R>(
         unit.zero::<3>();
     }
     sides.sum::<TALL, WIDE>(unit, block);
-    let mut sums = [[[0.0; LANES]; ROWS]; 4];
     unit.store::<0>(&mut sums[0]);
     if WIDE {
         unit.store::<1>(&mut sums[1]);
@@ -141,21 +152,30 @@ fn compute<const TALL: bool, const WIDE: bool, T, R>(
             unit.store::<3>(&mut sums[3]);
         }
     }
-    for r in 0..block.n_rows {
-        let row = &mut product.out[(block.t + r) * product.out_stride..][..product.n];
-        for (half, sums) in sums[r / ROWS * 2..].iter().take(1 + usize::from(WIDE)).enumerate() {
-            let first = block.panel * PANEL + half * LANES;
-            let end = row.len().min(first + LANES);
-            let bias = product.bias.map(|bias| &bias[first..end]);
-            finish(&sums[r % ROWS], bias, &mut row[first..end], product.output);
+}
+
+/// Sums and bias, stored or added to where they belong.
+#[inline(always)]
+fn place<S: Simd, T, R>(s: S, Sums(sums): &Sums, block: Block, product: &mut Product<'_, T, R>) {
+    for (i, sums) in sums.iter().enumerate() {
+        let (first_row, first) = (i / 2 * ROWS, block.panel * PANEL + i % 2 * LANES);
+        let end = product.n.min(first + LANES);
+        if first_row >= block.n_rows || first >= end {
+            continue;
+        }
+        let bias = product.bias.map(|bias| &bias[first..end]);
+        let stride = product.out_stride;
+        let rows = product.out[(block.t + first_row) * stride..].chunks_mut(stride);
+        for (row, sum) in rows.zip(sums).take(block.n_rows - first_row) {
+            finish(s, s.load(sum), bias, &mut row[first..end], product.output);
         }
     }
 }
 
 #[inline(always)]
-fn multiply(unit: &mut impl Unit, mut product: Product<'_, u16>) {
+fn multiply<S: Simd>(unit: &mut impl Unit, s: S, mut product: Product<'_, u16>) {
     let mut sides = Whole { rows: product.rows, packed: product.packed };
-    walk(unit, &mut sides, &mut product);
+    walk(unit, s, &mut sides, &mut product);
 }
 
 /// bf16.
@@ -188,7 +208,7 @@ impl Sides for Whole<'_> {
             if left > 0 {
                 let mut last_x = [[0; DEPTH]; 2 * ROWS];
                 for (r, row) in last_x.iter_mut().take(block.n_rows).enumerate() {
-                    row[..left].copy_from_slice(&x[r * rows.row_stride..][..left]);
+                    copy_last(&x[r * rows.row_stride..], left, row);
                 }
                 let (now, later) = weights.split_at(left * PANEL);
                 let mut last_weights = [0; DEPTH * PANEL];
@@ -202,16 +222,18 @@ impl Sides for Whole<'_> {
     }
 }
 
-/// `sum + bias`, stored or added to `out`.
+/// A row's last numbers, `left` of them, and zeros. All 64 bytes at once where there are as many,
+/// because a copy of another length is a call.
 #[inline(always)]
-fn finish(sums: &[f32; LANES], bias: Option<&[f32]>, out: &mut [f32], output: Output) {
-    let mut sums = *sums;
-    if let Some(bias) = bias {
-        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
-    }
-    match output {
-        Output::Store => out.copy_from_slice(&sums[..out.len()]),
-        Output::Add => out.iter_mut().zip(&sums).for_each(|(out, sum)| *out += sum),
+fn copy_last(x: &[u16], left: usize, row: &mut [u16; DEPTH]) {
+    static KEEP: [[u16; DEPTH]; 2] = [[!0; DEPTH], [0; DEPTH]];
+    let mask = &KEEP.as_flattened()[DEPTH - left..][..DEPTH];
+    match x.first_chunk::<DEPTH>() {
+        Some(x) => {
+            let numbers = x.iter().zip(mask).map(|(x, mask)| x & mask);
+            row.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
+        }
+        None => row[..left].copy_from_slice(&x[..left]),
     }
 }
 

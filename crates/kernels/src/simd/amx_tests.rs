@@ -109,16 +109,25 @@ fn cases() -> impl Iterator<Item = Case> {
     })
 }
 
-fn on_plain_tiles(case: &Case) -> Vec<f32> {
-    run(case, |product| multiply(&mut Plain::default(), product))
+/// What places sums and splits weights beside plain tiles. Every CPU with tiles has it, and so has
+/// nearly every other one.
+fn vectors() -> Option<impl Simd> {
+    let is_there = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    // SAFETY: the CPU has both.
+    is_there.then(|| unsafe { crate::simd::avx2::Avx2::new() })
+}
+
+fn on_plain_tiles(s: impl Simd, case: &Case) -> Vec<f32> {
+    run(case, |product| multiply(&mut Plain::default(), s, product))
 }
 
 /// On the CPU's own tiles too, where it has them.
 #[test]
 fn the_walk_over_tiles_gives_the_products_of_the_plain_reference() {
+    let Some(s) = vectors() else { return };
     for case in cases() {
         let want = run(&case, crate::scalar::gemm_bf16);
-        let got = on_plain_tiles(&case);
+        let got = on_plain_tiles(s, &case);
         if is_permitted() {
             // SAFETY: permission means AMX, and there is no CPU with AMX but without AVX-512.
             let own = run(&case, |product| unsafe { gemm_bf16(product) });
@@ -137,8 +146,9 @@ fn the_walk_over_tiles_gives_the_products_of_the_plain_reference() {
 
 #[test]
 fn rows_cut_elsewhere_are_the_same() {
+    let Some(s) = vectors() else { return };
     let case = |n_rows| Case { n_rows, n_taps: 3, depth: 34, n: 40, output: Output::Store };
-    let (all, some) = (on_plain_tiles(&case(70)), on_plain_tiles(&case(21)));
+    let (all, some) = (on_plain_tiles(s, &case(70)), on_plain_tiles(s, &case(21)));
     for (all, some) in all.chunks(45).zip(some.chunks(45)) {
         assert_eq!(all[..40], some[..40]);
     }
@@ -149,7 +159,11 @@ type MultiplySplit<'a> = &'a dyn Fn(Product<'_, f32, split::Rows<'_>>, &mut [f32
 /// What the split product of the case makes on plain tiles, with everything at odd places and
 /// poison around it, and what it should be: for every number the exact sum, and the sum of the
 /// magnitudes that went into it.
-fn split_on_plain_tiles(case: &Case, steps: [usize; 2]) -> (Vec<f32>, Vec<(f64, f64)>) {
+fn split_on_plain_tiles(
+    s: impl Simd,
+    case: &Case,
+    steps: [usize; 2],
+) -> (Vec<f32>, Vec<(f64, f64)>) {
     let &Case { n_rows, n_taps, depth, n, output } = case;
     let ([row_step, tap_step], k, first) = (steps, n_taps * depth, 2);
     let n_all = first + (n_rows - 1) * row_step + (n_taps - 1) * tap_step + 1;
@@ -177,8 +191,6 @@ fn split_on_plain_tiles(case: &Case, steps: [usize; 2]) -> (Vec<f32>, Vec<(f64, 
         out
     };
     let got = run(&|product, room| {
-        // SAFETY: the caller asked for AVX2 and FMA.
-        let s = unsafe { crate::simd::avx2::Avx2::new() };
         super::split::multiply(&mut Plain::default(), s, product, room);
     });
     if is_permitted() {
@@ -206,17 +218,10 @@ fn split_on_plain_tiles(case: &Case, steps: [usize; 2]) -> (Vec<f32>, Vec<(f64, 
     (got, want)
 }
 
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
-
 /// On the CPU's own tiles too, where it has them.
 #[test]
 fn split_products_are_as_exact_as_those_of_f32() {
-    if !has_avx2() {
-        // The panels are split by it. Every CPU with tiles has it.
-        return;
-    }
+    let Some(s) = vectors() else { return };
     let shapes = [(1, 2), (1, 31), (1, 32), (3, 33), (2, 64), (3, 100), (5, 48)];
     for (i, n_rows) in [1, 15, 16, 17, 31, 32, 33, 70].into_iter().enumerate() {
         for (n_taps, depth) in shapes {
@@ -224,7 +229,7 @@ fn split_products_are_as_exact_as_those_of_f32() {
                 let output = if (i + n) % 2 == 0 { Output::Add } else { Output::Store };
                 let steps = [1 + (n_rows + n) % 2, 1 + n % 3];
                 let case = Case { n_rows, n_taps, depth, n, output };
-                let (got, want) = split_on_plain_tiles(&case, steps);
+                let (got, want) = split_on_plain_tiles(s, &case, steps);
                 // What is left out, and half a unit for each of as many products and sums as f32
                 // takes.
                 let k = (n_taps * depth) as f64;
@@ -246,11 +251,9 @@ fn split_products_are_as_exact_as_those_of_f32() {
 /// Bounds are wide; this is what PL-BERT's longest sums come to.
 #[test]
 fn long_split_sums_are_no_further_off_than_f32_by_multiply_adds() {
-    if !has_avx2() {
-        return;
-    }
+    let Some(s) = vectors() else { return };
     let case = Case { n_rows: 33, n_taps: 1, depth: 2048, n: 32, output: Output::Store };
-    let (got, want) = split_on_plain_tiles(&case, [1, 1]);
+    let (got, want) = split_on_plain_tiles(s, &case, [1, 1]);
     let (mut split, mut plain) = (0.0, 0.0);
     for t in 0..case.n_rows {
         for i in 0..case.n {

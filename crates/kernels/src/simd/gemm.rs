@@ -281,7 +281,13 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
 
 /// `sum + bias`, stored or added to `out`: sixteen columns, or fewer at the end of a row.
 #[inline(always)]
-fn finish<S: Simd>(s: S, sum: S::V, bias: Option<&[f32]>, out: &mut [f32], output: Output) {
+pub(super) fn finish<S: Simd>(
+    s: S,
+    sum: S::V,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    output: Output,
+) {
     let sum = match bias {
         Some(bias) => s.add(sum, s.load_some(bias)),
         None => sum,

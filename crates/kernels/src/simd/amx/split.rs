@@ -22,7 +22,7 @@ pub(super) fn multiply<S: Simd>(
     room: &mut [f32],
 ) {
     let mut sides = Split { s, rows: product.rows, packed: product.packed, panel: room };
-    walk(unit, &mut sides, &mut product);
+    walk(unit, s, &mut sides, &mut product);
 }
 
 struct Split<'a, S> {
