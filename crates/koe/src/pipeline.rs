@@ -92,15 +92,16 @@ pub struct Ramp {
 
 impl Ramp {
     /// For a machine that needs so long for a second of sound. The first chunk is as short as
-    /// the voices speak well, and longer only where sound starts within a tenth of a second all the
+    /// the voices speak well, and longer only where it is made within a twentieth of a second all the
     /// same. Later ones double what was said: with prose, a machine that needs a ninth of a second
     /// can do that for four listeners at once, one that needs a third for a single one. Slower
     /// machines have shorter chunks, and where a dozen listeners would have sound they are longer. In
     /// few steps, so that the same machine measures itself into the same step.
     pub fn for_speed(real_time_factor: f64) -> Self {
         match real_time_factor {
-            ..0.025 => Self { first: 60, growth: 3.5 },
-            ..0.04 => Self { first: 40, growth: 3.5 },
+            ..0.0125 => Self { first: 60, growth: 3.5 },
+            ..0.02 => Self { first: 40, growth: 3.5 },
+            ..0.04 => Self { first: 24, growth: 3.5 },
             ..0.33 => Self { first: 24, growth: 1.0 },
             _ => Self { first: 24, growth: 0.4 },
         }

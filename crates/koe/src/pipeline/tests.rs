@@ -297,9 +297,10 @@ fn listeners_who_come_together_have_sound_while_that_of_others_is_made() {
     let answer = "Sure, I can help with that! First, open the settings page and choose your \
         account. Then pick the option called notifications, which you will find near the bottom \
         of the list; it lets you decide which messages reach you and when. ";
-    let speeds = [(0.0249, 6), (0.0399, 5), (0.08, 5), (0.11, 4), (0.16, 2), (0.329, 1), (0.6, 1)];
+    let fast = [(0.0124, 12), (0.0199, 8), (0.0249, 6), (0.0399, 5)];
+    let slow = [(0.08, 5), (0.11, 4), (0.16, 2), (0.329, 1), (0.6, 1)];
     for text in [long_sentence, answer] {
-        for (real_time_factor, listeners) in speeds {
+        for (real_time_factor, listeners) in fast.into_iter().chain(slow) {
             let ramp = Ramp::for_speed(real_time_factor);
             let settings = Settings { ramp, ..Settings::default() };
             let lengths = chunk_lengths(&[&text.repeat(5)], &settings);
