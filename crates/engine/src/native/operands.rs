@@ -1,7 +1,7 @@
 //! Both sides of a product, whichever kind of numbers they are, and the multiplication itself.
 
 use koe_kernels::Isa;
-use koe_kernels::gemm::{Output, Rows, gemm, packed_len};
+use koe_kernels::gemm::{Output, PANEL, Rows, gemm, packed_len};
 use koe_kernels::split::{self, SLICE, Terms};
 
 use crate::buffer::Buffer;
@@ -20,12 +20,13 @@ pub(super) enum Operands<'a> {
     Split(split::Rows<'a>, &'a [f32]),
 }
 
-/// Whether `n_rows` of `rows`, of f32, are better split. A choice by shape: the bytes of the result
-/// depend on it.
-pub(super) fn is_split(isa: Isa, rows: &Rows<'_>, n_rows: usize) -> bool {
+/// Whether `n_rows` of `rows`, of f32, are better split, for `n` columns. Few of them are not worth
+/// splitting the input. A choice by shape: the bytes of the result depend on it.
+pub(super) fn is_split(isa: Isa, rows: &Rows<'_>, n_rows: usize, n: usize) -> bool {
     let Rows { row_stride, tap_stride, depth, .. } = *rows;
     isa.has_tiles()
         && n_rows >= MIN_SPLIT_ROWS
+        && n >= 2 * PANEL
         && depth.is_multiple_of(SLICE)
         && row_stride.is_multiple_of(depth)
         && tap_stride.is_multiple_of(depth)
@@ -119,7 +120,7 @@ impl Operands<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use koe_kernels::gemm::{PANEL, pack};
+    use koe_kernels::gemm::pack;
 
     /// Whatever part of a product is computed, of whatever rows, the terms are found where they are.
     /// (Without tiles, by the plain reference; `koe-kernels` holds tiles to it.)

@@ -252,7 +252,8 @@ impl Product {
         let started = cx.clock();
         let n_rows = out.len() / self.n;
         let isa = cx.isa;
-        let is_split = matches!(self.weights, Weights::F32(_)) && is_split(isa, &rows, n_rows);
+        let is_split =
+            matches!(self.weights, Weights::F32(_)) && is_split(isa, &rows, n_rows, self.n);
         // Each output is the same however the rows are cut, so here threads may decide. Weights are
         // split for each block anew.
         let n_tiles = n_rows.div_ceil(TILE);
@@ -355,7 +356,7 @@ impl Product {
         }
         let is_split = self.quick.is_none()
             && matches!(self.weights, Weights::F32(_))
-            && is_split(isa, &whole.rows(&[]), n_rows);
+            && is_split(isa, &whole.rows(&[]), n_rows, self.n);
         if n_rows <= most_by_columns || is_split {
             // Lent while the threads run.
             let mut room = std::mem::take(&mut cx.threads.rows);
