@@ -58,7 +58,7 @@ pub(crate) struct Stage {
     pub(crate) rows: Buffer,
     /// Rows of output before they are placed, or products of a convolution's transform.
     pub(crate) out: Buffer,
-    /// Weights packed on the fly, or transformed input.
+    /// Weights packed or split on the fly, or transformed input.
     pub(crate) packed: Buffer,
 }
 

@@ -154,7 +154,7 @@ impl Isa {
 
     /// Whether a unit multiplies bf16 in tiles, which is so fast that a convolution by fewer
     /// multiplications is slower: its additions take longer than what they save. And six products of
-    /// bf16 are faster than one of f32 ([`crate::split`]).
+    /// bf16 take less time there than one of f32 ([`crate::split`]), by the ceilings of both.
     pub fn has_tiles(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

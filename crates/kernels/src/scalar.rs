@@ -57,7 +57,7 @@ pub(crate) fn split(x: &[f32], depth: usize, first: usize, lanes: &mut [f32]) {
         for i in 0..LANES {
             let (low, high) = (number(i), number(i + LANES));
             for term in 0..TERMS {
-                let pair = low[term].to_bits() >> 16 | high[term].to_bits();
+                let pair = low[term].to_bits() >> 16 | high[term].to_bits() & 0xffff_0000;
                 lanes[(term * n_rows + row) * LANES + i] = f32::from_bits(pair);
             }
         }

@@ -3,10 +3,10 @@
 //!
 //! The idea: an f32 has 24 bits, a bf16 eight. So an f32 is the sum of three bf16, its *terms*, with
 //! no error: the nearest bf16, the nearest to what is left, and the rest. The product of two such
-//! sums is nine products of bf16. The three smallest are together less than 2^-22 of the whole and
-//! mostly far less, which is what a few roundings of f32 cost; the other six are summed, in f32 as
-//! always. (That holds for numbers below 2^111, and as far as no term is below 2^-126, which tiles
-//! take for zero.)
+//! sums is nine products of bf16. The three smallest are together no more than about 2^-24 of the
+//! whole, which is what one rounding of f32 costs; the other six are summed, in f32 as always.
+//! (Terms below 2^-126 count as zero, as they do in tiles. Numbers from 2^111 on become NaN, as an
+//! infinity does.)
 //!
 //! Input is split once, by whoever calls, because all columns need it:
 //!

@@ -17,9 +17,14 @@ use crate::threads::{Queue, Threads};
 /// one of a core that has as much.
 const INPUT_BYTES: usize = 1 << 20;
 
+/// More rows keep the CPU busy while weights come, and what is set side by side is then large.
+const MOST_ROWS: usize = 512;
+/// Fewer are not worth sharing out.
+pub(super) const LEAST_COLUMNS: usize = 4 * PANEL;
+
 /// The most rows of `depth` numbers of type `T` for which it is worth while, with `n` columns.
 pub(super) fn most_rows<T>(depth: usize, n: usize) -> usize {
-    if n < 4 * PANEL { 0 } else { INPUT_BYTES / (depth * size_of::<T>()) }
+    if n < LEAST_COLUMNS { 0 } else { (INPUT_BYTES / (depth * size_of::<T>())).min(MOST_ROWS) }
 }
 
 /// `n_rows` rows by `n` columns, to where `pieces` say.

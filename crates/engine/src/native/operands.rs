@@ -1,9 +1,10 @@
 //! Both sides of a product, whichever kind of numbers they are, and the multiplication itself.
 
 use koe_kernels::Isa;
-use koe_kernels::gemm::{Output, PANEL, Rows, gemm, packed_len};
+use koe_kernels::gemm::{Output, Rows, gemm, packed_len};
 use koe_kernels::split::{self, SLICE, Terms};
 
+use super::columns::LEAST_COLUMNS;
 use crate::buffer::Buffer;
 use crate::threads::{Queue, Threads};
 
@@ -21,13 +22,13 @@ pub(super) enum Operands<'a> {
 }
 
 /// Whether `n_rows` of `rows`, of f32, are better split, for `n` columns. Few of them are not worth
-/// splitting the input. A choice by shape: the bytes of the result depend on it.
+/// splitting the input, nor is a depth that is mostly filled up. A choice by shape: the bytes of the result depend on it.
 pub(super) fn is_split(isa: Isa, rows: &Rows<'_>, n_rows: usize, n: usize) -> bool {
     let Rows { row_stride, tap_stride, depth, .. } = *rows;
     isa.has_tiles()
         && n_rows >= MIN_SPLIT_ROWS
-        && n >= 2 * PANEL
-        && depth.is_multiple_of(SLICE)
+        && n >= LEAST_COLUMNS
+        && depth >= 2 * SLICE
         && row_stride.is_multiple_of(depth)
         && tap_stride.is_multiple_of(depth)
 }
@@ -120,7 +121,7 @@ impl Operands<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use koe_kernels::gemm::pack;
+    use koe_kernels::gemm::{PANEL, pack};
 
     /// Whatever part of a product is computed, of whatever rows, the terms are found where they are.
     /// (Without tiles, by the plain reference; `koe-kernels` holds tiles to it.)

@@ -3,7 +3,8 @@
 //! A block of input rows is activated into a thread's own memory, with the rows around it that
 //! the taps reach, and multiplied from there while it is in the cache. What the next layer's
 //! normalisation must know of the output is gathered before the block leaves the cache. Nothing
-//! that is computed depends on the number of threads: blocks are cut by shape alone.
+//! that is computed depends on the number of threads: blocks are cut by shape alone, but where no
+//! number depends on the cut.
 //!
 //! The pass that activates a block also rounds it, where the product is of bf16. Where a product is
 //! shared out by columns, or is of f32 that are split, all rows are activated first, for all threads.
@@ -28,6 +29,8 @@ use crate::{Error, Precision};
 
 /// Rows that every kernel computes together divide this; blocks are multiples of it.
 const TILE: usize = 12;
+/// Of a block whose rows are read as they are.
+const MOST_TILES: usize = 8;
 
 /// A linear layer or a convolution of stride 1.
 pub(crate) struct Product {
@@ -257,7 +260,7 @@ impl Product {
         // Each output is the same however the rows are cut, so here threads may decide. Weights are
         // split for each block anew.
         let n_tiles = n_rows.div_ceil(TILE);
-        let most_tiles = if is_split { 16 } else { 8 };
+        let most_tiles = if is_split { 2 * MOST_TILES } else { MOST_TILES };
         let most = n_tiles.div_ceil(cx.threads.count()).clamp(1, most_tiles);
         let block = cx.threads.fairest(n_tiles, (most.div_ceil(2)..=most).rev()) * TILE;
         let pieces = Pieces::new(out, block * self.n, finish, None);
@@ -275,7 +278,8 @@ impl Product {
                 cx.threads.terms = terms;
             }
             Weights::Bf16(weights) => cx.threads.run(|stage| {
-                stage.rows.take_of::<u16>(rows.reach(block.min(n_rows)));
+                // Fewer rows may be cut into longer blocks.
+                stage.rows.take_of::<u16>(rows.reach((MOST_TILES * TILE).min(n_rows)));
                 while let Some(piece) = pieces.next() {
                     let n_rows = piece.out.len() / self.n;
                     let data = &rows.data[piece.first_row(self.n) * rows.row_stride..];
@@ -305,7 +309,8 @@ impl Product {
         finish: Finish<'_>,
     ) {
         let (isa, n, bias) = (cx.isa, self.n, self.bias());
-        if cx.threads.count() > 1 {
+        // Weights are split anew for every block of rows, but once by columns.
+        if cx.threads.count() > 1 || matches!(operands, Operands::Split(..)) {
             // So that fewer rows allocate nothing later.
             cx.threads.columns.take(most.min(n_rows) * n);
             if n_rows <= most {
@@ -352,12 +357,18 @@ impl Product {
         let whole = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
         let most_by_columns = self.most_by_columns(cx.threads.count());
         if most_by_columns > 0 {
-            self.reserve_staged(most_by_columns.min(n_rows), dilation, &mut cx.threads.rows);
+            let most = most_by_columns.min(n_rows);
+            self.reserve_staged(most, dilation, &mut cx.threads.rows);
+            cx.threads.columns.take(most * self.n);
         }
         let is_split = self.quick.is_none()
             && matches!(self.weights, Weights::F32(_))
             && is_split(isa, &whole.rows(&[]), n_rows, self.n);
         if n_rows <= most_by_columns || is_split {
+            if is_split {
+                // Fewer rows may not be.
+                cx.threads.run(|stage| self.reserve(most.min(n_rows), dilation, stage));
+            }
             // Lent while the threads run.
             let mut room = std::mem::take(&mut cx.threads.rows);
             let mut terms = std::mem::take(&mut cx.threads.terms);
@@ -374,7 +385,8 @@ impl Product {
                     Operands::Bf16(whole.stage_on(cx.threads, isa, input, &mut room), weights)
                 }
             };
-            self.multiply_shared(cx, operands, (n_rows, most_by_columns), &pieces, finish);
+            let most = if is_split { most_rows::<f32>(c, self.n) } else { most_by_columns };
+            self.multiply_shared(cx, operands, (n_rows, most), &pieces, finish);
             (cx.threads.rows, cx.threads.terms) = (room, terms);
             let work = self.work(n_rows);
             cx.record(started, &self.name, if is_split { work.split() } else { work });

@@ -64,6 +64,19 @@ fn number(i: usize, seed: u32) -> f32 {
     (mixed >> 8) as f32 / (1 << 23) as f32 - 1.0
 }
 
+/// `n_rows` rows of `n` numbers may change, nothing between or after them.
+fn assert_only_rows_changed(
+    after: &[f32],
+    before: &[f32],
+    (n_rows, n): (usize, usize),
+    stride: usize,
+) {
+    for (i, (after, before)) in after.iter().zip(before).enumerate() {
+        let is_of_a_row = i / stride < n_rows && i % stride < n;
+        assert!(is_of_a_row || after == before, "wrote elsewhere, at {i}");
+    }
+}
+
 struct Case {
     n_rows: usize,
     n_taps: usize,
@@ -81,18 +94,24 @@ fn run(case: &Case, multiply: impl FnOnce(Product<'_, u16>)) -> Vec<f32> {
     pack(k, n, &mut packed, |k, i| number(k * n + i, 1));
     let (row_stride, tap_stride) = (depth + 3, depth + 6);
     let reach = (n_rows - 1) * row_stride + (n_taps - 1) * tap_stride + depth;
-    let data: Vec<u16> = (0..=reach).map(|i| round(number(i, 2))).collect();
+    let mut data = vec![0x7fc0; 1 + reach + 2 * DEPTH];
+    for t in 0..n_rows {
+        for tap in 0..n_taps {
+            for i in
+                1 + t * row_stride + tap * tap_stride..1 + t * row_stride + tap * tap_stride + depth
+            {
+                data[i] = round(number(i, 2));
+            }
+        }
+    }
     let rows = Rows { data: &data[1..], row_stride, n_taps, tap_stride, depth };
     let bias: Vec<f32> = (0..n).map(|i| number(i, 3)).collect();
     let out_stride = n + 5;
-    let mut out: Vec<f32> = (0..n_rows * out_stride).map(|i| number(i, 4)).collect();
+    let mut out: Vec<f32> = (0..(n_rows + 2) * out_stride).map(|i| number(i, 4)).collect();
     let before = out.clone();
-    let (packed, bias, end) = (&packed, Some(&bias[..]), (n_rows - 1) * out_stride + n);
-    let to = &mut out[..end];
+    let (packed, bias, to) = (&packed, Some(&bias[..]), &mut out[..]);
     multiply(Product { rows, n_rows, packed, n, bias, out: to, out_stride, output });
-    for (i, (after, before)) in out.iter().zip(&before).enumerate() {
-        assert!(i % out_stride < n || after == before, "wrote between rows, at {i}");
-    }
+    assert_only_rows_changed(&out, &before, (n_rows, n), out_stride);
     out
 }
 
@@ -149,7 +168,7 @@ fn rows_cut_elsewhere_are_the_same() {
     let Some(s) = vectors() else { return };
     let case = |n_rows| Case { n_rows, n_taps: 3, depth: 34, n: 40, output: Output::Store };
     let (all, some) = (on_plain_tiles(s, &case(70)), on_plain_tiles(s, &case(21)));
-    for (all, some) in all.chunks(45).zip(some.chunks(45)) {
+    for (all, some) in all.chunks(45).zip(some.chunks(45)).take(21) {
         assert_eq!(all[..40], some[..40]);
     }
 }
@@ -179,15 +198,12 @@ fn split_on_plain_tiles(
     let rows = split::Rows { terms, first, row_step, n_taps, tap_step };
     let bias: Vec<f32> = (0..n).map(|i| number(i, 3)).collect();
     let out_stride = n + 5;
-    let before: Vec<f32> = (0..n_rows * out_stride).map(|i| number(i, 4)).collect();
+    let before: Vec<f32> = (0..(n_rows + 2) * out_stride).map(|i| number(i, 4)).collect();
     let run = |multiply: MultiplySplit<'_>| {
         let (mut out, mut room) = (before.clone(), vec![f32::NAN; room_len(n_taps, depth)]);
-        let end = (n_rows - 1) * out_stride + n;
-        let (packed, bias, to) = (&packed, Some(&bias[..]), &mut out[..end]);
+        let (packed, bias, to) = (&packed, Some(&bias[..]), &mut out[..]);
         multiply(Product { rows, n_rows, packed, n, bias, out: to, out_stride, output }, &mut room);
-        for (i, (after, before)) in out.iter().zip(&before).enumerate() {
-            assert!(i % out_stride < n || after == before, "wrote between rows, at {i}");
-        }
+        assert_only_rows_changed(&out, &before, (n_rows, n), out_stride);
         out
     };
     let got = run(&|product, room| {
@@ -198,7 +214,7 @@ fn split_on_plain_tiles(
         let own = run(&|product, room| unsafe { gemm_split(product, room) });
         assert_eq!(own, got, "{n_rows} {n_taps} {depth} {n}");
     }
-    let mut want = vec![(0.0, 0.0); got.len()];
+    let mut want = vec![(0.0, f64::INFINITY); got.len()];
     for t in 0..n_rows {
         for i in 0..n {
             let mut terms = vec![f64::from(bias[i])];
@@ -233,15 +249,11 @@ fn split_products_are_as_exact_as_those_of_f32() {
                 // What is left out, and half a unit for each of as many products and sums as f32
                 // takes.
                 let k = (n_taps * depth) as f64;
-                let bound = 2f64.powi(-22) + (2.0 * k + 4.0) * 2f64.powi(-24);
+                let bound = 2f64.powi(-23) + (2.0 * k + 4.0) * 2f64.powi(-24);
                 for (i, (&got, (want, magnitude))) in got.iter().zip(want).enumerate() {
                     let error = (f64::from(got) - want).abs();
-                    let is_between_rows = i % (n + 5) >= n;
                     let what = (n_rows, n_taps, depth, n);
-                    assert!(
-                        is_between_rows || error <= bound * magnitude,
-                        "{what:?} at {i}: {error}"
-                    );
+                    assert!(error <= bound * magnitude, "{what:?} at {i}: {error}");
                 }
             }
         }

@@ -46,7 +46,9 @@ fn upper<S: Simd>(s: S, v: S::V) -> S::V {
     s.sub(scaled, s.sub(scaled, v))
 }
 
+/// The upper halves of both. The lower ones are zero but where a term is no normal number.
 #[inline(always)]
 fn pair<S: Simd>(s: S, low: S::V, high: S::V) -> S::V {
-    s.xor(s.shift_right::<16>(low), high)
+    let upper = s.splat(f32::from_bits(0xffff_0000));
+    s.xor(s.shift_right::<16>(low), s.and(high, upper))
 }

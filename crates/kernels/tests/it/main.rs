@@ -10,6 +10,5 @@ mod elementwise;
 mod norm;
 mod product;
 mod split;
-
 mod support;
 mod winograd;

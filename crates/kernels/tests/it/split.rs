@@ -1,9 +1,11 @@
 //! f32 as three bf16, and products of them.
 
+use std::panic::catch_unwind;
+
+use koe_kernels::Isa;
 use koe_kernels::gemm::{self, Output, pack, packed_len};
 use koe_kernels::number::widen;
 use koe_kernels::split::{self, Rows, SLICE, Terms, room_len, slice_len, terms_len};
-use koe_kernels::{Isa, split::split};
 
 use crate::support::{POISON, bits, for_each_isa, noise};
 
@@ -13,7 +15,7 @@ fn split_all(isa: Isa, x: &[f32], depth: usize) -> Vec<f32> {
     let n_rows = x.len() / depth;
     let mut lanes = vec![POISON; terms_len(n_rows, depth)];
     for (i, lanes) in lanes.chunks_mut(slice_len(n_rows)).enumerate() {
-        split(isa, x, depth, i, lanes);
+        split::split(isa, x, depth, i, lanes);
     }
     lanes
 }
@@ -90,4 +92,58 @@ fn products_are_those_of_f32() {
             }
         });
     }
+}
+
+/// A number so small that its terms are no normal ones is lost, and nothing else with it.
+#[test]
+fn the_smallest_numbers_leave_their_neighbours_alone() {
+    for exponent in 0..60 {
+        for mantissa in [0, 1, 0x5555, 0x7f_ffff, 0x12_3456] {
+            let tiny = f32::from_bits(exponent << 23 | mantissa);
+            for (first, second) in [(1.0, tiny), (tiny, 1.0), (-tiny, -1.0), (tiny, -tiny)] {
+                let mut x = vec![0.25; SLICE];
+                (x[3], x[3 + LANES]) = (first, second);
+                for &isa in Isa::available() {
+                    let lanes = split_all(isa, &x, SLICE);
+                    let number = |d: usize| {
+                        let term = |term: usize| {
+                            let pair = lanes[term * LANES + d % LANES].to_bits();
+                            widen(if d < LANES { pair as u16 } else { (pair >> 16) as u16 })
+                        };
+                        term(2) + term(1) + term(0)
+                    };
+                    for (d, &x) in x.iter().enumerate() {
+                        let error = (number(d) - x).abs();
+                        assert!(error <= f32::MIN_POSITIVE, "{isa:?}: {x} became {}", number(d));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the walk over tiles relies on.
+#[test]
+fn products_that_reach_too_far_are_refused() {
+    let (n_rows, depth, n, n_taps) = (5, 40, 50, 2);
+    let multiply = |n_all: usize, n_lanes: usize, packed: usize, out: usize, room: usize| {
+        catch_unwind(|| {
+            let lanes = vec![0.0; n_lanes];
+            let terms = Terms::new(&lanes, n_all, depth);
+            let rows = Rows { terms, first: 1, row_step: 2, n_taps, tap_step: 3 };
+            let (packed, mut out, mut room) = (vec![0.0; packed], vec![0.0; out], vec![0.0; room]);
+            let isa = Isa::SCALAR;
+            split::gemm(isa, rows, n_rows, &packed, n, None, &mut out, n, Output::Store, &mut room);
+        })
+    };
+    let n_all = 1 + (n_rows - 1) * 2 + (n_taps - 1) * 3 + 1;
+    let lanes = terms_len(n_all, depth);
+    let packed = packed_len(n_taps * depth, n);
+    let room = room_len(n_taps, depth);
+    assert!(multiply(n_all, lanes, packed, n_rows * n, room).is_ok());
+    assert!(multiply(n_all - 1, terms_len(n_all - 1, depth), packed, n_rows * n, room).is_err());
+    assert!(multiply(n_all, lanes - 1, packed, n_rows * n, room).is_err());
+    assert!(multiply(n_all, lanes, packed - 1, n_rows * n, room).is_err());
+    assert!(multiply(n_all, lanes, packed, n_rows * n - 1, room).is_err());
+    assert!(multiply(n_all, lanes, packed, n_rows * n, room - 1).is_err());
 }

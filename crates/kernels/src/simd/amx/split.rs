@@ -71,9 +71,11 @@ impl<S: Simd> Sides for Split<'_, S> {
                     let x = &slice[x * term_len + first..(x + 1) * term_len];
                     let w = &weights[w * TERM_LEN..][..TERM_LEN];
                     let (x, w) = (x.as_ptr().cast(), w.as_ptr().cast());
+                    // A single row may have any step.
+                    let row_bytes = rows.row_step.wrapping_mul(ROW_BYTES);
                     // SAFETY: the door checked that the matrix has all rows that are reached, of
                     // which a slice has 64 bytes each; a term of weights is 16 pairs of a panel.
-                    unsafe { step::<TALL, WIDE>(unit, x, rows.row_step * ROW_BYTES, w) };
+                    unsafe { step::<TALL, WIDE>(unit, x, row_bytes, w) };
                 }
             }
         }
