@@ -22,7 +22,8 @@ pub(super) enum Operands<'a> {
 }
 
 /// Whether `n_rows` of `rows`, of f32, are better split, for `n` columns. Few of them are not worth
-/// splitting the input, nor is a depth that is mostly filled up. A choice by shape: the bytes of the result depend on it.
+/// splitting the input, nor is a depth that is mostly filled up. A choice by shape: the bytes of the
+/// result depend on it.
 pub(super) fn is_split(isa: Isa, rows: &Rows<'_>, n_rows: usize, n: usize) -> bool {
     let Rows { row_stride, tap_stride, depth, .. } = *rows;
     isa.has_tiles()
