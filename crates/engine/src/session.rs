@@ -43,6 +43,8 @@ const LONG_TOKENS: usize = 180;
 pub struct Session {
     model: Model,
     isa: Isa,
+    /// Whether products of f32 are split into bf16: where those are multiplied in tiles.
+    splits: bool,
     threads: Threads,
     scratch: Scratch,
 }
@@ -57,7 +59,8 @@ impl Session {
     /// A session that works with the given instructions.
     pub fn with_isa(model: &Model, n_threads: usize, isa: Isa) -> Self {
         let threads = Threads::new(n_threads.clamp(1, MAX_THREADS));
-        Self { model: model.clone(), isa, threads, scratch: Scratch::default() }
+        let splits = isa.has_tiles();
+        Self { model: model.clone(), isa, splits, threads, scratch: Scratch::default() }
     }
 
     /// The model it speaks with.
@@ -87,12 +90,13 @@ impl Session {
     /// about a tenth of its cost: for a runtime that makes the sound but does not tell them.
     pub fn durations(&mut self, request: &Request<'_>, cancel: &Cancel) -> Result<&[u32], Error> {
         self.check(request)?;
-        let Self { model, isa, threads, scratch } = self;
+        let Self { model, isa, splits, threads, scratch } = self;
         let Request { tokens, style, speed, seed } = *request;
         let excitation = Excitation::Noise(Noise::Seed(seed));
         let weights = model.pack();
+        let (isa, splits, long) = (*isa, *splits, false);
         let (probe, profile) = (None, None);
-        let mut cx = Context { isa: *isa, threads, cancel, weights, long: false, probe, profile };
+        let mut cx = Context { isa, splits, threads, cancel, weights, long, probe, profile };
         model.network().durations(&mut cx, &Input { tokens, style, speed, excitation }, scratch)?;
         Ok(&scratch.frames)
     }
@@ -145,11 +149,12 @@ impl Session {
         profile: Option<&mut Profile>,
     ) -> Result<(), Error> {
         self.check(request)?;
-        let Self { model, isa, threads, scratch } = self;
+        let Self { model, isa, splits, threads, scratch } = self;
+        let (isa, splits) = (*isa, *splits);
         let Request { tokens, style, speed, .. } = *request;
         let long = tokens.len() >= LONG_TOKENS;
         let weights = model.pack();
-        let mut cx = Context { isa: *isa, threads, cancel, weights, long, probe, profile };
+        let mut cx = Context { isa, splits, threads, cancel, weights, long, probe, profile };
         model.network().speak(&mut cx, &Input { tokens, style, speed, excitation }, scratch)
     }
 
@@ -184,5 +189,48 @@ impl std::fmt::Debug for Session {
             .field("isa", &self.isa)
             .field("n_threads", &self.n_threads())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Precision;
+
+    /// What a CPU with tiles does, by the plain product in place of tiles.
+    #[test]
+    fn split_products_change_no_duration_and_do_not_depend_on_threads() {
+        let model = Model::builtin_in(Precision::F32).unwrap();
+        let voice = model.voice("am_rms").unwrap();
+        let tokens: Vec<u16> = (0..40).map(|i| 43 + i % 60).collect();
+        let request = Request { tokens: &tokens, style: voice.style(40), speed: 1.0, seed: 5 };
+        let speak = |session: &mut Session| {
+            let speech = session.synthesize(&request, &Cancel::new()).unwrap();
+            (speech.samples.to_vec(), speech.frames.to_vec())
+        };
+        let mut whole = Session::new(&model, 2);
+        whole.splits = false;
+        let (_, frames) = speak(&mut whole);
+        let spoken = [1, 2, 3].map(|n_threads| {
+            let mut session = Session::new(&model, n_threads);
+            session.splits = true;
+            speak(&mut session)
+        });
+        assert!(spoken.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(spoken[0].1, frames);
+
+        let mut session = Session::new(&model, 2);
+        session.splits = true;
+        let profile = session.profile(&request).unwrap();
+        let is_split = |name: &str| {
+            let mut layers = profile.layers.iter().filter(|layer| layer.name.contains(name));
+            layers.any(|layer| layer.precision == Some(Precision::Bf16))
+        };
+        for name in
+            ["attention.qkv", "predictor.text_encoder.lstms.0.input", "decoder.encode.conv1"]
+        {
+            assert!(is_split(name), "{name} is not split");
+        }
+        assert!(!is_split("conv_post"));
     }
 }

@@ -16,6 +16,8 @@ pub(crate) type Probe<'a> = &'a mut dyn FnMut(&'static str, &[f32], usize);
 /// One running synthesis.
 pub(crate) struct Context<'a, 'p> {
     pub(crate) isa: Isa,
+    /// Whether products of f32 are split where that is worth it.
+    pub(crate) splits: bool,
     pub(crate) threads: &'a mut Threads,
     pub(crate) cancel: &'a Cancel,
     pub(crate) weights: &'a Pack,

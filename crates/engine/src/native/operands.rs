@@ -21,13 +21,12 @@ pub(super) enum Operands<'a> {
     Split(split::Rows<'a>, &'a [f32]),
 }
 
-/// Whether `n_rows` of `rows`, of f32, are better split, for `n` columns. Few of them are not worth
+/// Whether `n_rows` of `rows`, of f32, are better split for tiles, for `n` columns. Few of them are not worth
 /// splitting the input, nor is a depth that is mostly filled up. A choice by shape: the bytes of the
 /// result depend on it.
-pub(super) fn is_split(isa: Isa, rows: &Rows<'_>, n_rows: usize, n: usize) -> bool {
+pub(super) fn is_split(rows: &Rows<'_>, n_rows: usize, n: usize) -> bool {
     let Rows { row_stride, tap_stride, depth, .. } = *rows;
-    isa.has_tiles()
-        && n_rows >= MIN_SPLIT_ROWS
+    n_rows >= MIN_SPLIT_ROWS
         && n >= LEAST_COLUMNS
         && depth >= 2 * SLICE
         && row_stride.is_multiple_of(depth)

@@ -255,8 +255,8 @@ impl Product {
         let started = cx.clock();
         let n_rows = out.len() / self.n;
         let isa = cx.isa;
-        let is_split =
-            matches!(self.weights, Weights::F32(_)) && is_split(isa, &rows, n_rows, self.n);
+        let is_f32 = matches!(self.weights, Weights::F32(_));
+        let is_split = cx.splits && is_f32 && is_split(&rows, n_rows, self.n);
         // Each output is the same however the rows are cut, so here threads may decide. Weights are
         // split for each block anew.
         let n_tiles = n_rows.div_ceil(TILE);
@@ -361,9 +361,8 @@ impl Product {
             self.reserve_staged(most, dilation, &mut cx.threads.rows);
             cx.threads.columns.take(most * self.n);
         }
-        let is_split = self.quick.is_none()
-            && matches!(self.weights, Weights::F32(_))
-            && is_split(isa, &whole.rows(&[]), n_rows, self.n);
+        let is_f32 = matches!((&self.weights, self.quick), (Weights::F32(_), None));
+        let is_split = cx.splits && is_f32 && is_split(&whole.rows(&[]), n_rows, self.n);
         if n_rows <= most_by_columns || is_split {
             if is_split {
                 // Fewer rows may not be.
