@@ -130,8 +130,12 @@ fn cases() -> impl Iterator<Item = Case> {
 
 /// What places sums and splits weights beside plain tiles. Every CPU with tiles has it, and so has
 /// nearly every other one.
+#[expect(clippy::print_stderr, reason = "says what was not tested")]
 fn vectors() -> Option<impl Simd> {
     let is_there = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    if !is_there {
+        eprintln!("the walk over tiles was NOT tested: that needs AVX2");
+    }
     // SAFETY: the CPU has both.
     is_there.then(|| unsafe { crate::simd::avx2::Avx2::new() })
 }
