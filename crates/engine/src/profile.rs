@@ -203,22 +203,24 @@ fn rate(threads: &mut Threads, once: impl Fn(&mut Stage) -> f64 + Sync) -> f64 {
 
 /// Products of numbers in the first-level cache; how many operations.
 fn product<T: Number + Pod>(isa: Isa, stage: &mut Stage) -> f64 {
-    // Whole tiles of every instruction set.
-    let n_rows = if isa.has_tiles() { 32 } else { 24 };
-    const DEPTH: usize = 128;
     const N: usize = 32;
     const TIMES: usize = 400;
-    let weights = stage.packed.take_of::<T>(packed_len(DEPTH, N));
-    pack(DEPTH, N, weights, |k, n| (k + n) as f32 * 1e-3);
-    let x = stage.rows.take_of::<T>(n_rows * DEPTH);
+    // Whole tiles of every instruction set. Where tiles are multiplied at once, as many taps as keep
+    // the placing of their sums small, and few enough for the cache.
+    let is_in_tiles = isa.has_tiles() && size_of::<T>() == size_of::<u16>();
+    let (n_rows, n_taps, depth) = if is_in_tiles { (64, 16, 32) } else { (24, 1, 128) };
+    let weights = stage.packed.take_of::<T>(packed_len(n_taps * depth, N));
+    pack(n_taps * depth, N, weights, |k, n| (k + n) as f32 * 1e-3);
+    let x = stage.rows.take_of::<T>((n_rows + n_taps - 1) * depth);
     x.fill(T::default());
     let out = stage.out.take(n_rows * N);
     for _ in 0..TIMES {
-        let rows = Rows::plain(black_box(&*x), DEPTH);
+        let data = black_box(&*x);
+        let rows = Rows { data, row_stride: depth, n_taps, tap_stride: depth, depth };
         gemm(isa, rows, n_rows, weights, N, None, out, N, Output::Store);
     }
     black_box(out);
-    (2 * TIMES * n_rows * DEPTH * N) as f64
+    (2 * TIMES * n_rows * n_taps * depth * N) as f64
 }
 
 /// Reads memory; how many bytes.

@@ -128,7 +128,7 @@ pub fn gemm<T: Number>(
     assert!(out_stride >= n && out.len() >= out_reach, "output too short");
     if rows.depth == 0 {
         rows.n_taps = 0;
-    } else if rows.tap_stride == rows.depth && rows.n_taps > 0 {
+    } else if rows.tap_stride == rows.depth && rows.n_taps > 0 && !T::keeps_taps(isa, rows.depth) {
         // Taps that adjoin are one long tap.
         rows.depth *= rows.n_taps;
         rows.n_taps = 1;

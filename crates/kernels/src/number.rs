@@ -22,6 +22,9 @@ pub(crate) trait Kind: Copy + Default + PartialEq + Send + Sync + 'static {
 
     fn gemm(isa: crate::Isa, product: crate::gemm::Product<'_, Self>);
 
+    /// Whether taps of `depth` numbers that adjoin are better not made one.
+    fn keeps_taps(isa: crate::Isa, depth: usize) -> bool;
+
     /// Stores sixteen numbers, or as many as `out` is long.
     fn store<S: crate::simd::Simd>(s: S, v: S::V, out: &mut [Self]);
 }
@@ -35,6 +38,10 @@ impl Kind for f32 {
 
     fn gemm(isa: crate::Isa, product: crate::gemm::Product<'_, Self>) {
         crate::isa::dispatch!(isa, gemm(product));
+    }
+
+    fn keeps_taps(_isa: crate::Isa, _depth: usize) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -52,6 +59,11 @@ impl Kind for u16 {
 
     fn gemm(isa: crate::Isa, product: crate::gemm::Product<'_, Self>) {
         crate::isa::dispatch!(isa, gemm_bf16(product));
+    }
+
+    /// Tiles take all taps of a slice of the depth before the next slice.
+    fn keeps_taps(isa: crate::Isa, depth: usize) -> bool {
+        isa.has_tiles() && depth.is_multiple_of(crate::split::SLICE)
     }
 
     #[inline(always)]

@@ -9,6 +9,8 @@
 //! The pass that activates a block also rounds it, where the product is of bf16. Where a product is
 //! shared out by columns, or is of f32 that are split, all rows are activated first, for all threads.
 
+use std::time::Instant;
+
 use bytemuck::Pod;
 use koe_kernels::gemm::{Output, Rows, gemm};
 use koe_kernels::number::Number;
@@ -169,12 +171,20 @@ impl Product {
         if self.bias.is_empty() { None } else { Some(&self.bias) }
     }
 
-    /// The most rows that a convolution shares out by columns among so many threads.
-    fn most_by_columns(&self, n_threads: usize) -> usize {
+    /// Whether `rows` are split for tiles.
+    fn is_split(&self, cx: &Context<'_, '_>, rows: &Rows<'_>, n_rows: usize) -> bool {
+        let is_plain_f32 = matches!((&self.weights, self.quick), (Weights::F32(_), None));
+        cx.splits && is_plain_f32 && is_split(rows, n_rows, self.n)
+    }
+
+    /// The most rows of `depth` numbers that are shared out by columns among so many threads.
+    fn most_by_columns(&self, n_threads: usize, depth: usize, is_split: bool) -> usize {
         match &self.weights {
-            _ if self.quick.is_some() || n_threads == 1 => 0,
-            Weights::F32(_) => most_rows::<f32>(self.depth, self.n),
-            Weights::Bf16(_) => most_rows::<u16>(self.depth, self.n),
+            _ if self.quick.is_some() => 0,
+            // One thread gains nothing, but that it splits weights once and not for every block.
+            _ if n_threads == 1 && !is_split => 0,
+            Weights::F32(_) => most_rows::<f32>(depth, self.n),
+            Weights::Bf16(_) => most_rows::<u16>(depth, self.n),
         }
     }
 
@@ -255,8 +265,7 @@ impl Product {
         let started = cx.clock();
         let n_rows = out.len() / self.n;
         let isa = cx.isa;
-        let is_f32 = matches!(self.weights, Weights::F32(_));
-        let is_split = cx.splits && is_f32 && is_split(&rows, n_rows, self.n);
+        let is_split = self.is_split(cx, &rows, n_rows);
         // Each output is the same however the rows are cut, so here threads may decide. Weights are
         // split for each block anew.
         let n_tiles = n_rows.div_ceil(TILE);
@@ -273,7 +282,8 @@ impl Product {
                 } else {
                     Operands::F32(rows, weights)
                 };
-                let most = most_rows::<f32>(rows.n_taps * rows.depth, self.n);
+                let k = rows.n_taps * rows.depth;
+                let most = self.most_by_columns(cx.threads.count(), k, is_split);
                 self.multiply_shared(cx, operands, (n_rows, most), &pieces, finish);
                 cx.threads.terms = terms;
             }
@@ -293,9 +303,19 @@ impl Product {
                 }
             }),
         }
+        self.record(cx, started, n_rows, is_split);
+        Ok(())
+    }
+
+    fn record(
+        &self,
+        cx: &mut Context<'_, '_>,
+        started: Option<Instant>,
+        n_rows: usize,
+        is_split: bool,
+    ) {
         let work = self.work(n_rows);
         cx.record(started, &self.name, if is_split { work.split() } else { work });
-        Ok(())
     }
 
     /// The product of operands that all threads read: by columns up to `most` rows, by blocks of
@@ -309,15 +329,11 @@ impl Product {
         finish: Finish<'_>,
     ) {
         let (isa, n, bias) = (cx.isa, self.n, self.bias());
-        // Weights are split anew for every block of rows, but once by columns.
-        if cx.threads.count() > 1 || matches!(operands, Operands::Split(..)) {
-            // So that fewer rows allocate nothing later.
-            cx.threads.columns.take(most.min(n_rows) * n);
-            if n_rows <= most {
-                let size = (n_rows, n);
-                columns::multiply(isa, cx.threads, operands, bias, size, pieces, finish);
-                return;
-            }
+        // So that fewer rows allocate nothing later.
+        cx.threads.columns.take(most.min(n_rows) * n);
+        if n_rows <= most {
+            columns::multiply(isa, cx.threads, operands, bias, (n_rows, n), pieces, finish);
+            return;
         }
         cx.threads.run(|stage| {
             operands.reserve(&mut stage.packed);
@@ -355,54 +371,63 @@ impl Product {
         let pieces = Pieces::new(out, size * self.n, finish, moments.map(|m| (m, self.n)));
         let first = -((reach / 2) as isize);
         let whole = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
-        let most_by_columns = self.most_by_columns(cx.threads.count());
+        let is_split = self.is_split(cx, &whole.rows(&[]), n_rows);
+        let most_by_columns = self.most_by_columns(cx.threads.count(), c, is_split);
         if most_by_columns > 0 {
-            let most = most_by_columns.min(n_rows);
-            self.reserve_staged(most, dilation, &mut cx.threads.rows);
-            cx.threads.columns.take(most * self.n);
+            // Fewer rows may be by columns.
+            self.reserve_staged(most_by_columns.min(n_rows), dilation, &mut cx.threads.rows);
+            cx.threads.columns.take(most_by_columns.min(n_rows) * self.n);
         }
-        let is_f32 = matches!((&self.weights, self.quick), (Weights::F32(_), None));
-        let is_split = cx.splits && is_f32 && is_split(&whole.rows(&[]), n_rows, self.n);
-        if n_rows <= most_by_columns || is_split {
-            if is_split {
-                // Fewer rows may not be.
-                cx.threads.run(|stage| self.reserve(most.min(n_rows), dilation, stage));
-            }
-            // Lent while the threads run.
-            let mut room = std::mem::take(&mut cx.threads.rows);
-            let mut terms = std::mem::take(&mut cx.threads.terms);
-            let operands = match &self.weights {
-                Weights::F32(weights) => {
-                    let rows = whole.stage_on(cx.threads, isa, input, &mut room);
-                    if is_split {
-                        Operands::Split(split(cx.threads, isa, rows, n_rows, &mut terms), weights)
-                    } else {
-                        Operands::F32(rows, weights)
-                    }
-                }
-                Weights::Bf16(weights) => {
-                    Operands::Bf16(whole.stage_on(cx.threads, isa, input, &mut room), weights)
-                }
-            };
-            let most = if is_split { most_rows::<f32>(c, self.n) } else { most_by_columns };
-            self.multiply_shared(cx, operands, (n_rows, most), &pieces, finish);
-            (cx.threads.rows, cx.threads.terms) = (room, terms);
-            let work = self.work(n_rows);
-            cx.record(started, &self.name, if is_split { work.split() } else { work });
-            return Ok(());
+        if is_split {
+            // Fewer rows may not be.
+            cx.threads.run(|stage| self.reserve(most.min(n_rows), dilation, stage));
         }
-        cx.threads.run(|stage| {
-            self.reserve(most.min(n_rows), dilation, stage);
-            while let Some(piece) = pieces.next() {
-                let n_rows = piece.out.len() / self.n;
-                let first = whole.first + piece.first_row(self.n) as isize;
-                let block = Block { first, n_rows, ..whole };
-                self.multiply_block(isa, input, block, stage, piece.out, finish.output());
-                piece.finish(isa);
-            }
-        });
-        cx.record(started, &self.name, self.work(n_rows));
+        if is_split || n_rows <= most_by_columns {
+            self.convolve_whole(cx, input, (whole, most_by_columns, is_split), &pieces, finish);
+        } else {
+            cx.threads.run(|stage| {
+                self.reserve(most.min(n_rows), dilation, stage);
+                while let Some(piece) = pieces.next() {
+                    let n_rows = piece.out.len() / self.n;
+                    let first = whole.first + piece.first_row(self.n) as isize;
+                    let block = Block { first, n_rows, ..whole };
+                    self.multiply_block(isa, input, block, stage, piece.out, finish.output());
+                    piece.finish(isa);
+                }
+            });
+        }
+        self.record(cx, started, n_rows, is_split);
         Ok(())
+    }
+
+    /// A convolution whose input is activated for all threads before any of it is multiplied.
+    fn convolve_whole(
+        &self,
+        cx: &mut Context<'_, '_>,
+        input: Activated<'_>,
+        (whole, most, is_split): (Block, usize, bool),
+        pieces: &Queue<Pieces<'_>>,
+        finish: Finish<'_>,
+    ) {
+        let (isa, n_rows) = (cx.isa, whole.n_rows);
+        // Lent while the threads run.
+        let mut room = std::mem::take(&mut cx.threads.rows);
+        let mut terms = std::mem::take(&mut cx.threads.terms);
+        let operands = match &self.weights {
+            Weights::F32(weights) => {
+                let rows = whole.stage_on(cx.threads, isa, input, &mut room);
+                if is_split {
+                    Operands::Split(split(cx.threads, isa, rows, n_rows, &mut terms), weights)
+                } else {
+                    Operands::F32(rows, weights)
+                }
+            }
+            Weights::Bf16(weights) => {
+                Operands::Bf16(whole.stage_on(cx.threads, isa, input, &mut room), weights)
+            }
+        };
+        self.multiply_shared(cx, operands, (n_rows, most), pieces, finish);
+        (cx.threads.rows, cx.threads.terms) = (room, terms);
     }
 }
 

@@ -3,23 +3,30 @@
 //! The idea: a tile is 16 rows of 64 bytes. Sixteen rows of input, 32 numbers of the depth each,
 //! are a tile as they lie in memory, because rows that overlap are just a short stride; a panel of
 //! packed weights is two tiles side by side. One instruction multiplies two tiles and adds the
-//! product to a third. Two by two of them share their loads:
+//! product to a third. Four such sums share their loads, in one of two layouts:
 //!
 //! ```text
-//!            weights 6   weights 7
-//! rows 4     sums 0      sums 1
-//! rows 5     sums 2      sums 3
+//! square     weights 6   weights 7     high            weights 7
+//! rows 4     sums 0      sums 1        rows 4          sums 0
+//! rows 5     sums 2      sums 3        rows 5          sums 1
+//!                                      rows 6          sums 2
+//!                                      rows 4, anew    sums 3
 //! ```
 //!
 //! 1. A tile's product sums the first numbers of all its pairs and the second ones apart, each in
 //!    ascending order by multiply-adds, then adds both sums, then what was there. So the result
-//!    does not depend on how a caller cuts the rows; but it is not that of the other instruction
-//!    sets, which take one pair after the other.
+//!    does not depend on how a caller cuts the rows, nor on the layout; but it is not that of the
+//!    other instruction sets, which take one pair after the other.
 //! 2. A depth that is no multiple of 32 is filled up with zeros, in a copy of the last tiles of
 //!    each tap.
 //! 3. Fewer rows are tiles of less height.
 //! 4. A panel is finished for all rows before the next, as in [`super::gemm`], and for the same
 //!    reason.
+//! 5. Four products take 64 cycles, in which a square reads 2 kB of rows and 2 kB of weights. With
+//!    many taps the weights outgrow the first-level cache, and 32 bytes a cycle are two thirds of
+//!    what the second level was measured to give such a CPU at best. A high block reads half of
+//!    that, and its rows stay in the first-level cache: taps overlap, and all taps of 32 numbers of
+//!    the depth come one after another.
 //!
 //! What a block sums comes from `Whole` for products of bf16, and from `split` for products of f32.
 //!
@@ -37,7 +44,8 @@ use super::avx512::Avx512;
 pub(crate) use super::avx512bf16::*;
 use super::gemm::finish;
 use super::{LANES, Simd};
-use crate::gemm::{PANEL, Product, Rows};
+use crate::gemm::{Output, PANEL, Product, Rows};
+use crate::number::Kind;
 
 /// Rows of a tile.
 const ROWS: usize = 16;
@@ -46,7 +54,7 @@ const DEPTH: usize = 32;
 /// Bytes in a row of a tile.
 const ROW_BYTES: usize = 64;
 /// Bytes from one pair of the depth to the next in a panel of weights.
-const PAIR_BYTES: usize = 2 * PANEL * size_of::<u16>();
+const PAIR_BYTES: usize = u16::GROUP * PANEL * size_of::<u16>();
 
 /// A unit of eight tiles: four of sums, 4 and 5 of rows, 6 and 7 of weights.
 trait Unit {
@@ -78,24 +86,51 @@ trait Sides {
     /// Called before the first block of a panel.
     fn begin(&mut self, panel: usize);
 
-    /// Adds the products of `block` to its tiles of sums. `TALL` where it has more than 16 rows,
-    /// `WIDE` where more than 16 columns.
-    fn sum<const TALL: bool, const WIDE: bool>(&self, unit: &mut impl Unit, block: Block);
+    /// Whether blocks are better high than square.
+    fn are_high(&self) -> bool;
+
+    /// Adds the products of `block` to its tiles of sums.
+    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block);
 }
 
-/// Rows `t..t + n_rows` by one panel.
+/// Rows `t..t + n_rows` by a panel, or by what of it comes after `column`.
 #[derive(Clone, Copy)]
 struct Block {
     t: usize,
     n_rows: usize,
     panel: usize,
+    column: usize,
+}
+
+/// How the tiles of sums of a block lie.
+trait Layout {
+    /// First row and column of each that there is.
+    const TILES: [Option<[usize; 2]>; 4];
+
+    /// 32 numbers of the depth.
+    ///
+    /// # Safety
+    /// `x` has as many rows of 32 numbers, `row_bytes` apart, as the block; `w` 16 pairs, one
+    /// [`PAIR_BYTES`] after another, of as many columns.
+    unsafe fn step(unit: &mut impl Unit, x: *const u16, row_bytes: usize, w: *const u16);
+}
+
+/// Up to 32 rows by up to a panel. `TALL` where it has more than 16 rows, `WIDE` where more than 16
+/// columns.
+struct Square<const TALL: bool, const WIDE: bool>;
+
+/// 64 rows by half a panel.
+struct High;
+
+impl High {
+    const ROWS: usize = 4 * ROWS;
 }
 
 /// Four tiles of sums, in memory.
 #[repr(align(64))]
 struct Sums([[[f32; LANES]; ROWS]; 4]);
 
-/// The whole product, 32 rows by a panel at a time.
+/// The whole product, a panel at a time.
 #[inline(always)]
 fn walk<S: Simd, T, R>(
     unit: &mut impl Unit,
@@ -104,70 +139,116 @@ fn walk<S: Simd, T, R>(
     product: &mut Product<'_, T, R>,
 ) {
     let mut sums = Sums([[[0.0; LANES]; ROWS]; 4]);
+    let n_high = if sides.are_high() { product.n_rows / High::ROWS * High::ROWS } else { 0 };
     let mut shaped = None;
+    let mut shape = |unit: &mut _, heights| {
+        if shaped != Some(heights) {
+            Unit::shape(unit, heights);
+            shaped = Some(heights);
+        }
+    };
     for panel in 0..product.n.div_ceil(PANEL) {
         sides.begin(panel);
-        let is_wide = product.n - panel * PANEL > LANES;
-        for t in (0..product.n_rows).step_by(2 * ROWS) {
+        let width = (product.n - panel * PANEL).min(PANEL);
+        for column in (0..width).step_by(LANES) {
+            for t in (0..n_high).step_by(High::ROWS) {
+                shape(unit, [ROWS; 2]);
+                let block = Block { t, n_rows: High::ROWS, panel, column };
+                compute::<High>(unit, sides, block, &mut sums);
+                place::<High, _, _, _>(s, &sums, block, product);
+            }
+        }
+        for t in (n_high..product.n_rows).step_by(2 * ROWS) {
             let n_rows = (product.n_rows - t).min(2 * ROWS);
             let heights = [n_rows.min(ROWS), n_rows.saturating_sub(ROWS)];
-            if shaped != Some(heights) {
-                unit.shape(heights);
-                shaped = Some(heights);
+            shape(unit, heights);
+            let block = Block { t, n_rows, panel, column: 0 };
+            match (heights[1] > 0, width > LANES) {
+                (false, false) => compute::<Square<false, false>>(unit, sides, block, &mut sums),
+                (false, true) => compute::<Square<false, true>>(unit, sides, block, &mut sums),
+                (true, false) => compute::<Square<true, false>>(unit, sides, block, &mut sums),
+                (true, true) => compute::<Square<true, true>>(unit, sides, block, &mut sums),
             }
-            let block = Block { t, n_rows, panel };
-            match (heights[1] > 0, is_wide) {
-                (false, false) => compute::<false, false>(unit, sides, block, &mut sums),
-                (false, true) => compute::<false, true>(unit, sides, block, &mut sums),
-                (true, false) => compute::<true, false>(unit, sides, block, &mut sums),
-                (true, true) => compute::<true, true>(unit, sides, block, &mut sums),
-            }
-            place(s, &sums, block, product);
+            place::<Square<true, true>, _, _, _>(s, &sums, block, product);
         }
     }
 }
 
 /// The sums of one block.
 #[inline(always)]
-fn compute<const TALL: bool, const WIDE: bool>(
+fn compute<L: Layout>(
     unit: &mut impl Unit,
     sides: &impl Sides,
     block: Block,
     Sums(sums): &mut Sums,
 ) {
-    unit.zero::<0>();
-    unit.zero::<1>();
-    if TALL {
+    let [first, second, third, fourth] = const { L::TILES };
+    if first.is_some() {
+        unit.zero::<0>();
+    }
+    if second.is_some() {
+        unit.zero::<1>();
+    }
+    if third.is_some() {
         unit.zero::<2>();
+    }
+    if fourth.is_some() {
         unit.zero::<3>();
     }
-    sides.sum::<TALL, WIDE>(unit, block);
-    unit.store::<0>(&mut sums[0]);
-    if WIDE {
+    sides.sum::<L>(unit, block);
+    if first.is_some() {
+        unit.store::<0>(&mut sums[0]);
+    }
+    if second.is_some() {
         unit.store::<1>(&mut sums[1]);
     }
-    if TALL {
+    if third.is_some() {
         unit.store::<2>(&mut sums[2]);
-        if WIDE {
-            unit.store::<3>(&mut sums[3]);
-        }
+    }
+    if fourth.is_some() {
+        unit.store::<3>(&mut sums[3]);
     }
 }
 
 /// Sums and bias, stored or added to where they belong.
 #[inline(always)]
-fn place<S: Simd, T, R>(s: S, Sums(sums): &Sums, block: Block, product: &mut Product<'_, T, R>) {
-    for (i, sums) in sums.iter().enumerate() {
-        let (first_row, first) = (i / 2 * ROWS, block.panel * PANEL + i % 2 * LANES);
+fn place<L: Layout, S: Simd, T, R>(
+    s: S,
+    Sums(sums): &Sums,
+    block: Block,
+    product: &mut Product<'_, T, R>,
+) {
+    for (sums, tile) in sums.iter().zip(L::TILES) {
+        let Some([row, column]) = tile else { continue };
+        let first = block.panel * PANEL + block.column + column;
         let end = product.n.min(first + LANES);
-        if first_row >= block.n_rows || first >= end {
+        if row >= block.n_rows || first >= end {
             continue;
         }
-        let bias = product.bias.map(|bias| &bias[first..end]);
-        let stride = product.out_stride;
-        let rows = product.out[(block.t + first_row) * stride..].chunks_mut(stride);
-        for (row, sum) in rows.zip(sums).take(block.n_rows - first_row) {
-            finish(s, s.load(sum), bias, &mut row[first..end], product.output);
+        let bias = match product.bias {
+            Some(bias) => s.load_some(&bias[first..end]),
+            None => s.splat(0.0),
+        };
+        let (stride, n_rows) = (product.out_stride, ROWS.min(block.n_rows - row));
+        let out = &mut product.out[(block.t + row) * stride + first..];
+        if end - first < LANES {
+            for (sum, to) in sums[..n_rows].iter().zip(out.chunks_mut(stride)) {
+                let sum = s.add(s.load(sum), bias);
+                finish(s, sum, None, &mut to[..end - first], product.output);
+            }
+            continue;
+        }
+        assert!(out.len() >= (n_rows - 1) * stride + LANES);
+        let out = out.as_mut_ptr();
+        for (i, sum) in sums[..n_rows].iter().enumerate() {
+            // SAFETY: just checked, once for all rows: one takes six instructions.
+            let to = unsafe { &mut *out.add(i * stride).cast::<[f32; LANES]>() };
+            let sum = s.add(s.load(sum), bias);
+            let sum = match product.output {
+                Output::Store => sum,
+                Output::Add => s.add(s.load(to), sum),
+            };
+            s.store(sum, to);
         }
     }
 }
@@ -184,39 +265,53 @@ struct Whole<'a> {
     packed: &'a [u16],
 }
 
+/// Taps from which the weights of a panel are more than the first-level cache holds beside rows:
+/// convolutions here have 3, 7 and 11, of 128 channels and more.
+const MANY_TAPS: usize = 5;
+
 impl Sides for Whole<'_> {
     #[inline(always)]
     fn begin(&mut self, _panel: usize) {}
 
     #[inline(always)]
-    fn sum<const TALL: bool, const WIDE: bool>(&self, unit: &mut impl Unit, block: Block) {
+    fn are_high(&self) -> bool {
+        self.rows.n_taps >= MANY_TAPS
+    }
+
+    #[inline(always)]
+    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
         let rows = self.rows;
         let row_bytes = rows.row_stride * size_of::<u16>();
         let k = rows.n_taps * rows.depth;
-        let mut weights = &self.packed[block.panel * k * PANEL..][..k * PANEL];
-        for tap in 0..rows.n_taps {
-            let mut x = &rows.data[block.t * rows.row_stride + tap * rows.tap_stride..];
-            let mut left = rows.depth;
-            while left >= DEPTH {
-                let (now, later) = weights.split_at(DEPTH * PANEL);
+        let panel = &self.packed[block.panel * k * PANEL..][..k * PANEL];
+        let tap_of = |tap: usize, first: usize| {
+            let x = &rows.data[block.t * rows.row_stride + tap * rows.tap_stride + first..];
+            (x, &panel[(tap * rows.depth + first) * PANEL..])
+        };
+        let column = block.column * u16::GROUP;
+        let left = rows.depth % DEPTH;
+        for first in (0..rows.depth - left).step_by(DEPTH) {
+            for tap in 0..rows.n_taps {
+                let (x, weights) = tap_of(tap, first);
+                let w = weights[..DEPTH * PANEL][column..].as_ptr();
                 // SAFETY: the door checked that `data` reaches over `depth` numbers of the last tap
-                // of the last row, of which `left` are to come; `now` has 16 pairs of a panel.
-                unsafe { step::<TALL, WIDE>(unit, x.as_ptr(), row_bytes, now.as_ptr()) };
-                (x, weights) = (&x[DEPTH..], later);
-                left -= DEPTH;
+                // of the last row, of which 32 are left at least; the weights are 16 pairs of a
+                // panel, here from the block's first column on.
+                unsafe { L::step(unit, x.as_ptr(), row_bytes, w) };
             }
-            if left > 0 {
-                let mut last_x = [[0; DEPTH]; 2 * ROWS];
+        }
+        if left > 0 {
+            for tap in 0..rows.n_taps {
+                let (x, weights) = tap_of(tap, rows.depth - left);
+                let mut last_x = [[0; DEPTH]; High::ROWS];
                 for (r, row) in last_x.iter_mut().take(block.n_rows).enumerate() {
                     copy_last(&x[r * rows.row_stride..], left, row);
                 }
-                let (now, later) = weights.split_at(left * PANEL);
                 let mut last_weights = [0; DEPTH * PANEL];
-                last_weights[..now.len()].copy_from_slice(now);
-                let (x, w) = (last_x.as_flattened().as_ptr(), last_weights.as_ptr());
+                last_weights[..left * PANEL].copy_from_slice(&weights[..left * PANEL]);
+                let (x, w) = (last_x.as_flattened().as_ptr(), last_weights[column..].as_ptr());
                 // SAFETY: both are whole tiles.
-                unsafe { step::<TALL, WIDE>(unit, x, ROW_BYTES, w) };
-                weights = later;
+                unsafe { L::step(unit, x, ROW_BYTES, w) };
             }
         }
     }
@@ -237,33 +332,53 @@ fn copy_last(x: &[u16], left: usize, row: &mut [u16; DEPTH]) {
     }
 }
 
-/// 32 numbers of the depth.
-///
-/// # Safety
-/// `x` has as many rows of 32 numbers, `row_bytes` apart, as the tiles of rows have; `w` 16 pairs of
-/// a panel.
-#[inline(always)]
-unsafe fn step<const TALL: bool, const WIDE: bool>(
-    unit: &mut impl Unit,
-    x: *const u16,
-    row_bytes: usize,
-    w: *const u16,
-) {
-    // SAFETY: the caller's obligation; a row that is there lies within the address space.
-    unsafe {
-        unit.load::<6>(w, PAIR_BYTES);
-        unit.load::<4>(x, row_bytes);
-        unit.multiply_add::<0, 4, 6>();
-        if WIDE {
-            unit.load::<7>(w.add(2 * LANES), PAIR_BYTES);
-            unit.multiply_add::<1, 4, 7>();
-        }
-        if TALL {
-            unit.load::<5>(x.byte_add(ROWS * row_bytes), row_bytes);
-            unit.multiply_add::<2, 5, 6>();
+impl<const TALL: bool, const WIDE: bool> Layout for Square<TALL, WIDE> {
+    const TILES: [Option<[usize; 2]>; 4] = [
+        Some([0, 0]),
+        if WIDE { Some([0, LANES]) } else { None },
+        if TALL { Some([ROWS, 0]) } else { None },
+        if TALL && WIDE { Some([ROWS, LANES]) } else { None },
+    ];
+
+    #[inline(always)]
+    unsafe fn step(unit: &mut impl Unit, x: *const u16, row_bytes: usize, w: *const u16) {
+        // SAFETY: the caller's obligation; a row that is there lies within the address space.
+        unsafe {
+            unit.load::<6>(w, PAIR_BYTES);
+            unit.load::<4>(x, row_bytes);
+            unit.multiply_add::<0, 4, 6>();
             if WIDE {
-                unit.multiply_add::<3, 5, 7>();
+                unit.load::<7>(w.add(LANES * u16::GROUP), PAIR_BYTES);
+                unit.multiply_add::<1, 4, 7>();
             }
+            if TALL {
+                unit.load::<5>(x.byte_add(ROWS * row_bytes), row_bytes);
+                unit.multiply_add::<2, 5, 6>();
+                if WIDE {
+                    unit.multiply_add::<3, 5, 7>();
+                }
+            }
+        }
+    }
+}
+
+impl Layout for High {
+    const TILES: [Option<[usize; 2]>; 4] =
+        [Some([0, 0]), Some([ROWS, 0]), Some([2 * ROWS, 0]), Some([3 * ROWS, 0])];
+
+    #[inline(always)]
+    unsafe fn step(unit: &mut impl Unit, x: *const u16, row_bytes: usize, w: *const u16) {
+        // SAFETY: the caller's obligation, as above.
+        unsafe {
+            unit.load::<7>(w, PAIR_BYTES);
+            unit.load::<4>(x, row_bytes);
+            unit.multiply_add::<0, 4, 7>();
+            unit.load::<5>(x.byte_add(ROWS * row_bytes), row_bytes);
+            unit.multiply_add::<1, 5, 7>();
+            unit.load::<6>(x.byte_add(2 * ROWS * row_bytes), row_bytes);
+            unit.multiply_add::<2, 6, 7>();
+            unit.load::<4>(x.byte_add(3 * ROWS * row_bytes), row_bytes);
+            unit.multiply_add::<3, 4, 7>();
         }
     }
 }

@@ -116,8 +116,8 @@ fn run(case: &Case, multiply: impl FnOnce(Product<'_, u16>)) -> Vec<f32> {
 }
 
 fn cases() -> impl Iterator<Item = Case> {
-    let heights = [1, 2, 15, 16, 17, 31, 32, 33, 47, 64, 70];
-    let shapes = [(1, 2), (1, 30), (1, 32), (3, 34), (2, 64), (3, 98), (11, 32)];
+    let heights = [1, 2, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 70, 130];
+    let shapes = [(1, 2), (1, 30), (1, 32), (3, 34), (2, 64), (3, 98), (5, 34), (7, 64), (11, 32)];
     heights.into_iter().enumerate().flat_map(move |(i, n_rows)| {
         shapes.into_iter().flat_map(move |(n_taps, depth)| {
             [1, 15, 16, 17, 32, 33, 64, 75].into_iter().map(move |n| {
@@ -170,10 +170,13 @@ fn the_walk_over_tiles_gives_the_products_of_the_plain_reference() {
 #[test]
 fn rows_cut_elsewhere_are_the_same() {
     let Some(s) = vectors() else { return };
-    let case = |n_rows| Case { n_rows, n_taps: 3, depth: 34, n: 40, output: Output::Store };
-    let (all, some) = (on_plain_tiles(s, &case(70)), on_plain_tiles(s, &case(21)));
-    for (all, some) in all.chunks(45).zip(some.chunks(45)).take(21) {
-        assert_eq!(all[..40], some[..40]);
+    // Without and with high blocks.
+    for n_taps in [3, 7] {
+        let case = |n_rows| Case { n_rows, n_taps, depth: 66, n: 40, output: Output::Store };
+        let (all, some) = (on_plain_tiles(s, &case(135)), on_plain_tiles(s, &case(21)));
+        for (all, some) in all.chunks(45).zip(some.chunks(45)).take(21) {
+            assert_eq!(all[..40], some[..40]);
+        }
     }
 }
 

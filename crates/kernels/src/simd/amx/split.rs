@@ -1,6 +1,6 @@
 //! Products of f32 as six products of bf16: see [`crate::split`].
 
-use super::{Block, DEPTH, ROW_BYTES, Sides, Unit, step, walk};
+use super::{Block, DEPTH, Layout, ROW_BYTES, Sides, Unit, walk};
 use crate::gemm::{PANEL, Product};
 use crate::simd::split::pairs;
 use crate::simd::{LANES, Simd};
@@ -58,8 +58,14 @@ impl<S: Simd> Sides for Split<'_, S> {
         }
     }
 
+    /// Six products share what they read.
     #[inline(always)]
-    fn sum<const TALL: bool, const WIDE: bool>(&self, unit: &mut impl Unit, block: Block) {
+    fn are_high(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
         let rows = self.rows;
         let mut weights = self.panel.chunks_exact(TERMS * TERM_LEN);
         for tap in 0..rows.n_taps {
@@ -69,13 +75,13 @@ impl<S: Simd> Sides for Split<'_, S> {
                 let Some(weights) = weights.next() else { unreachable!("the door checked") };
                 for (x, w) in PRODUCTS {
                     let x = &slice[x * term_len + first..(x + 1) * term_len];
-                    let w = &weights[w * TERM_LEN..][..TERM_LEN];
+                    let w = &weights[w * TERM_LEN..][..TERM_LEN][block.column..];
                     let (x, w) = (x.as_ptr().cast(), w.as_ptr().cast());
                     // A single row may have any step.
                     let row_bytes = rows.row_step.wrapping_mul(ROW_BYTES);
                     // SAFETY: the door checked that the matrix has all rows that are reached, of
                     // which a slice has 64 bytes each; a term of weights is 16 pairs of a panel.
-                    unsafe { step::<TALL, WIDE>(unit, x, row_bytes, w) };
+                    unsafe { L::step(unit, x, row_bytes, w) };
                 }
             }
         }
