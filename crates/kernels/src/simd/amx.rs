@@ -93,7 +93,7 @@ trait Sides {
     fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block);
 }
 
-/// Rows `t..t + n_rows` by a panel, or by what of it comes after `column`.
+/// Rows `t..t + n_rows` by the columns of a panel from `column` on.
 #[derive(Clone, Copy)]
 struct Block {
     t: usize,
