@@ -22,7 +22,8 @@ pub(crate) trait Kind: Copy + Default + PartialEq + Send + Sync + 'static {
 
     fn gemm(isa: crate::Isa, product: crate::gemm::Product<'_, Self>);
 
-    /// Whether taps of `depth` numbers that adjoin are better not made one.
+    /// Whether taps of `depth` numbers that adjoin are better not made one: whoever multiplies wants
+    /// to know them.
     fn keeps_taps(isa: crate::Isa, depth: usize) -> bool;
 
     /// Stores sixteen numbers, or as many as `out` is long.
@@ -61,7 +62,7 @@ impl Kind for u16 {
         crate::isa::dispatch!(isa, gemm_bf16(product));
     }
 
-    /// Tiles take all taps of a slice of the depth before the next slice.
+    /// Tiles are cut by how many taps there are (`simd/amx.rs`).
     fn keeps_taps(isa: crate::Isa, depth: usize) -> bool {
         isa.has_tiles() && depth.is_multiple_of(crate::split::SLICE)
     }

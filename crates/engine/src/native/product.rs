@@ -171,10 +171,10 @@ impl Product {
         if self.bias.is_empty() { None } else { Some(&self.bias) }
     }
 
-    /// Whether `rows` are split for tiles.
-    fn is_split(&self, cx: &Context<'_, '_>, rows: &Rows<'_>, n_rows: usize) -> bool {
+    /// Whether `rows` are split for tiles, in a session that splits.
+    fn is_split(&self, rows: &Rows<'_>, n_rows: usize) -> bool {
         let is_plain_f32 = matches!((&self.weights, self.quick), (Weights::F32(_), None));
-        cx.splits && is_plain_f32 && is_split(rows, n_rows, self.n)
+        is_plain_f32 && is_split(rows, n_rows, self.n)
     }
 
     /// The most rows of `depth` numbers that are shared out by columns among so many threads.
@@ -265,7 +265,7 @@ impl Product {
         let started = cx.clock();
         let n_rows = out.len() / self.n;
         let isa = cx.isa;
-        let is_split = self.is_split(cx, &rows, n_rows);
+        let is_split = cx.splits && self.is_split(&rows, n_rows);
         // Each output is the same however the rows are cut, so here threads may decide. Weights are
         // split for each block anew.
         let n_tiles = n_rows.div_ceil(TILE);
@@ -283,8 +283,9 @@ impl Product {
                     Operands::F32(rows, weights)
                 };
                 let k = rows.n_taps * rows.depth;
-                let most = self.most_by_columns(cx.threads.count(), k, is_split);
-                self.multiply_shared(cx, operands, (n_rows, most), &pieces, finish);
+                let most_by_columns = self.most_by_columns(cx.threads.count(), k, is_split);
+                let size = (n_rows, most_by_columns);
+                self.multiply_shared(cx, operands, size, &pieces, finish);
                 cx.threads.terms = terms;
             }
             Weights::Bf16(weights) => cx.threads.run(|stage| {
@@ -307,6 +308,7 @@ impl Product {
         Ok(())
     }
 
+    /// Notes that the layer ran from `started` until now.
     fn record(
         &self,
         cx: &mut Context<'_, '_>,
@@ -318,20 +320,20 @@ impl Product {
         cx.record(started, &self.name, if is_split { work.split() } else { work });
     }
 
-    /// The product of operands that all threads read: by columns up to `most` rows, by blocks of
-    /// rows above that.
+    /// The product of operands that all threads read: by columns up to `most_by_columns` rows, by
+    /// blocks of rows above that.
     fn multiply_shared(
         &self,
         cx: &mut Context<'_, '_>,
         operands: Operands<'_>,
-        (n_rows, most): (usize, usize),
+        (n_rows, most_by_columns): (usize, usize),
         pieces: &Queue<Pieces<'_>>,
         finish: Finish<'_>,
     ) {
         let (isa, n, bias) = (cx.isa, self.n, self.bias());
         // So that fewer rows allocate nothing later.
-        cx.threads.columns.take(most.min(n_rows) * n);
-        if n_rows <= most {
+        cx.threads.columns.take(most_by_columns.min(n_rows) * n);
+        if (1..=most_by_columns).contains(&n_rows) {
             columns::multiply(isa, cx.threads, operands, bias, (n_rows, n), pieces, finish);
             return;
         }
@@ -363,7 +365,7 @@ impl Product {
         assert_eq!(out.len(), n_rows * self.n);
         assert!(self.quick.is_none_or(|shape| shape.dilation == dilation));
         let reach = (self.n_taps - 1) * dilation;
-        let (size, most) = match self.quick {
+        let (size, most_of_block) = match self.quick {
             None => (block_rows(n_rows, c.max(self.n)), block_rows(n_rows, c.max(self.n))),
             Some(_) => quick_block_rows(n_rows, c),
         };
@@ -371,22 +373,22 @@ impl Product {
         let pieces = Pieces::new(out, size * self.n, finish, moments.map(|m| (m, self.n)));
         let first = -((reach / 2) as isize);
         let whole = Block { first, n_rows, n_taps: self.n_taps, dilation, depth: c };
-        let is_split = self.is_split(cx, &whole.rows(&[]), n_rows);
+        let is_split = cx.splits && self.is_split(&whole.rows(&[]), n_rows);
         let most_by_columns = self.most_by_columns(cx.threads.count(), c, is_split);
-        if most_by_columns > 0 {
-            // Fewer rows may be by columns.
-            self.reserve_staged(most_by_columns.min(n_rows), dilation, &mut cx.threads.rows);
-            cx.threads.columns.take(most_by_columns.min(n_rows) * self.n);
-        }
         if is_split {
             // Fewer rows may not be.
-            cx.threads.run(|stage| self.reserve(most.min(n_rows), dilation, stage));
+            cx.threads.run(|stage| self.reserve(most_of_block.min(n_rows), dilation, stage));
         }
         if is_split || n_rows <= most_by_columns {
             self.convolve_whole(cx, input, (whole, most_by_columns, is_split), &pieces, finish);
         } else {
+            if most_by_columns > 0 {
+                // Fewer rows may be by columns.
+                self.reserve_staged(most_by_columns, dilation, &mut cx.threads.rows);
+                cx.threads.columns.take(most_by_columns * self.n);
+            }
             cx.threads.run(|stage| {
-                self.reserve(most.min(n_rows), dilation, stage);
+                self.reserve(most_of_block.min(n_rows), dilation, stage);
                 while let Some(piece) = pieces.next() {
                     let n_rows = piece.out.len() / self.n;
                     let first = whole.first + piece.first_row(self.n) as isize;
@@ -405,7 +407,7 @@ impl Product {
         &self,
         cx: &mut Context<'_, '_>,
         input: Activated<'_>,
-        (whole, most, is_split): (Block, usize, bool),
+        (whole, most_by_columns, is_split): (Block, usize, bool),
         pieces: &Queue<Pieces<'_>>,
         finish: Finish<'_>,
     ) {
@@ -426,7 +428,7 @@ impl Product {
                 Operands::Bf16(whole.stage_on(cx.threads, isa, input, &mut room), weights)
             }
         };
-        self.multiply_shared(cx, operands, (n_rows, most), pieces, finish);
+        self.multiply_shared(cx, operands, (n_rows, most_by_columns), pieces, finish);
         (cx.threads.rows, cx.threads.terms) = (room, terms);
     }
 }
@@ -463,4 +465,23 @@ fn quick_block_rows(n_rows: usize, channels: usize) -> (usize, usize) {
     let n_blocks = n_rows.div_ceil(fits).next_multiple_of(8);
     let block = |n_blocks| n_rows.div_ceil(n_blocks).next_multiple_of(TILE);
     (block(n_blocks), block(8).min(fits.next_multiple_of(TILE)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is transformed has another layout than what is split.
+    #[test]
+    fn only_plain_products_of_f32_are_split() {
+        const N: usize = 128;
+        let product = |weights| Product::from_parts("", weights, Section::default(), 3, N, N);
+        let rows = Rows { data: &[], row_stride: N, n_taps: 3, tap_stride: N, depth: N };
+        let f32 = || Weights::F32(Section::default());
+        assert!(product(f32()).is_split(&rows, 100));
+        assert!(!product(f32()).is_split(&rows, 10), "few rows are not worth it");
+        assert!(!product(Weights::Bf16(Section::default())).is_split(&rows, 100));
+        let quick = Some(Shape { n_taps: 3, dilation: 1, depth: N, n: N });
+        assert!(!Product { quick, ..product(f32()) }.is_split(&rows, 100));
+    }
 }

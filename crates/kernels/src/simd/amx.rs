@@ -20,13 +20,14 @@
 //! 2. A depth that is no multiple of 32 is filled up with zeros, in a copy of the last tiles of
 //!    each tap.
 //! 3. Fewer rows are tiles of less height.
-//! 4. A panel is finished for all rows before the next, as in [`super::gemm`], and for the same
-//!    reason.
-//! 5. Four products take 64 cycles, in which a square reads 2 kB of rows and 2 kB of weights. With
-//!    many taps the weights outgrow the first-level cache, and 32 bytes a cycle are two thirds of
-//!    what the second level was measured to give such a CPU at best. A high block reads half of
-//!    that, and its rows stay in the first-level cache: taps overlap, and all taps of 32 numbers of
-//!    the depth come one after another.
+//! 4. A panel, or its half where blocks are high, is finished for all rows before the next, as in
+//!    [`super::gemm`], and for the same reason.
+//! 5. Four products take 64 cycles, in which a square reads 2 kB of weights. With many taps these
+//!    outgrow the first-level cache, and 32 bytes a cycle are two thirds of what the second level
+//!    was measured to give such a CPU at best. A high block reads half as many. It reads twice as
+//!    many rows, but taps overlap, so that those stay in the first level.
+//! 6. All taps of 32 numbers of the depth come one after another, so that rows of 1 kB, of which
+//!    the first level keeps few, are read again while they are there.
 //!
 //! What a block sums comes from `Whole` for products of bf16, and from `split` for products of f32.
 //!
@@ -56,7 +57,7 @@ const ROW_BYTES: usize = 64;
 /// Bytes from one pair of the depth to the next in a panel of weights.
 const PAIR_BYTES: usize = u16::GROUP * PANEL * size_of::<u16>();
 
-/// A unit of eight tiles: four of sums, 4 and 5 of rows, 6 and 7 of weights.
+/// A unit of eight tiles: four of sums, 4 and 5 of rows, 6 of either, 7 of weights.
 trait Unit {
     /// Rows of the tiles 0, 1 and 4, and of 2, 3 and 5; the others have 16. Their content is lost.
     fn shape(&mut self, heights: [usize; 2]);
@@ -90,7 +91,10 @@ trait Sides {
     fn are_high(&self) -> bool;
 
     /// Adds the products of `block` to its tiles of sums.
-    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block);
+    ///
+    /// # Safety
+    /// The unit is shaped for `block`, which lies as `L` says, within the product.
+    unsafe fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block);
 }
 
 /// Rows `t..t + n_rows` by the columns of a panel from `column` on.
@@ -110,8 +114,8 @@ trait Layout {
     /// 32 numbers of the depth.
     ///
     /// # Safety
-    /// `x` has as many rows of 32 numbers, `row_bytes` apart, as the block; `w` 16 pairs, one
-    /// [`PAIR_BYTES`] after another, of as many columns.
+    /// The unit is shaped for the block. `x` has as many rows of 32 numbers, `row_bytes` apart, as
+    /// the block; `w` 16 pairs, one [`PAIR_BYTES`] after another, of as many columns.
     unsafe fn step(unit: &mut impl Unit, x: *const u16, row_bytes: usize, w: *const u16);
 }
 
@@ -123,7 +127,7 @@ struct Square<const TALL: bool, const WIDE: bool>;
 struct High;
 
 impl High {
-    const ROWS: usize = 4 * ROWS;
+    const ROWS: usize = Self::TILES.len() * ROWS;
 }
 
 /// Four tiles of sums, in memory.
@@ -195,7 +199,11 @@ fn compute<L: Layout>(
     if fourth.is_some() {
         unit.zero::<3>();
     }
-    sides.sum::<L>(unit, block);
+    for [row, column] in const { L::TILES }.into_iter().flatten() {
+        assert!(row < block.n_rows && block.column + column < PANEL, "a tile without rows");
+    }
+    // SAFETY: `walk` shaped the unit and keeps to the product.
+    unsafe { sides.sum::<L>(unit, block) };
     if first.is_some() {
         unit.store::<0>(&mut sums[0]);
     }
@@ -238,10 +246,11 @@ fn place<L: Layout, S: Simd, T, R>(
             }
             continue;
         }
+        // Checked once, for all rows.
         assert!(out.len() >= (n_rows - 1) * stride + LANES);
         let out = out.as_mut_ptr();
         for (i, sum) in sums[..n_rows].iter().enumerate() {
-            // SAFETY: just checked, once for all rows: one takes six instructions.
+            // SAFETY: the last row lies within `out`, as was just checked, and so do those before it.
             let to = unsafe { &mut *out.add(i * stride).cast::<[f32; LANES]>() };
             let sum = s.add(s.load(sum), bias);
             let sum = match product.output {
@@ -265,9 +274,9 @@ struct Whole<'a> {
     packed: &'a [u16],
 }
 
-/// Taps from which the weights of a panel are more than the first-level cache holds beside rows:
-/// convolutions here have 3, 7 and 11, of 128 channels and more.
-const MANY_TAPS: usize = 5;
+/// Taps from which blocks are high. Three read little less so, and five have 512 channels here, of
+/// which the first-level cache keeps too few rows. (By a model of that cache: `docs/performance.md`.)
+const MANY_TAPS: usize = 7;
 
 impl Sides for Whole<'_> {
     #[inline(always)]
@@ -279,9 +288,10 @@ impl Sides for Whole<'_> {
     }
 
     #[inline(always)]
-    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
+    unsafe fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
         let rows = self.rows;
-        let row_bytes = rows.row_stride * size_of::<u16>();
+        // A single row may have any stride.
+        let row_bytes = rows.row_stride.wrapping_mul(size_of::<u16>());
         let k = rows.n_taps * rows.depth;
         let panel = &self.packed[block.panel * k * PANEL..][..k * PANEL];
         let tap_of = |tap: usize, first: usize| {
@@ -295,8 +305,8 @@ impl Sides for Whole<'_> {
                 let (x, weights) = tap_of(tap, first);
                 let w = weights[..DEPTH * PANEL][column..].as_ptr();
                 // SAFETY: the door checked that `data` reaches over `depth` numbers of the last tap
-                // of the last row, of which 32 are left at least; the weights are 16 pairs of a
-                // panel, here from the block's first column on.
+                // of the last row, so over 32 from here on of each row of the block; the weights are
+                // 16 pairs of a panel, from the block's first column on. The shape is the caller's.
                 unsafe { L::step(unit, x.as_ptr(), row_bytes, w) };
             }
         }
@@ -310,7 +320,7 @@ impl Sides for Whole<'_> {
                 let mut last_weights = [0; DEPTH * PANEL];
                 last_weights[..left * PANEL].copy_from_slice(&weights[..left * PANEL]);
                 let (x, w) = (last_x.as_flattened().as_ptr(), last_weights[column..].as_ptr());
-                // SAFETY: both are whole tiles.
+                // SAFETY: both are whole tiles, as many as any block has.
                 unsafe { L::step(unit, x, ROW_BYTES, w) };
             }
         }

@@ -58,14 +58,14 @@ impl<S: Simd> Sides for Split<'_, S> {
         }
     }
 
-    /// Six products share what they read.
+    /// Six products of the same tiles read a sixth as much for each.
     #[inline(always)]
     fn are_high(&self) -> bool {
         false
     }
 
     #[inline(always)]
-    fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
+    unsafe fn sum<L: Layout>(&self, unit: &mut impl Unit, block: Block) {
         let rows = self.rows;
         let mut weights = self.panel.chunks_exact(TERMS * TERM_LEN);
         for tap in 0..rows.n_taps {
@@ -80,7 +80,8 @@ impl<S: Simd> Sides for Split<'_, S> {
                     // A single row may have any step.
                     let row_bytes = rows.row_step.wrapping_mul(ROW_BYTES);
                     // SAFETY: the door checked that the matrix has all rows that are reached, of
-                    // which a slice has 64 bytes each; a term of weights is 16 pairs of a panel.
+                    // which a slice has 64 bytes each; a term of weights is 16 pairs of a panel. The
+                    // shape is the caller's.
                     unsafe { L::step(unit, x, row_bytes, w) };
                 }
             }
