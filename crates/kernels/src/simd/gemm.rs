@@ -12,7 +12,8 @@
 //! 3. Few rows (an LSTM's step has one) cannot hide the latency of the multiply-add with one
 //!    panel; their tile spans several.
 //! 4. The weights ahead are asked for early. That gains 4 to 9 % where a panel and the input
-//!    together outgrow the second-level cache, and costs nothing elsewhere.
+//!    together outgrow the second-level cache, and costs nothing elsewhere. The last rows of a
+//!    panel, whose own weights have come by then, ask for those of the next one.
 //!
 //! Tried and left out: working through a deep panel in slices that stay in the first-level
 //! cache. The panel streams from the second level fast enough, and storing and reloading the sums
@@ -234,6 +235,7 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
     let (vectors, _) = product.packed.as_chunks::<LANES>();
     let mut sums = [[[s.splat(0.0); H]; P]; R];
     let mut step = panel * k * VECTORS + vector;
+    let ahead = if t > 0 && t + R >= product.n_rows { k } else { AHEAD };
     for tap in 0..rows.n_taps {
         let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
         for d in (0..rows.depth).step_by(group) {
@@ -246,7 +248,7 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
                     // SAFETY: as above.
                     w[p][h] = unsafe { m.weights(product.packed, at) };
                     if R > 1 {
-                        s.prefetch(vectors, (at + AHEAD * VECTORS) * group);
+                        s.prefetch(vectors, (at + ahead * VECTORS) * group);
                     }
                 }
             }
