@@ -45,7 +45,7 @@ use super::avx512::Avx512;
 pub(crate) use super::avx512bf16::*;
 use super::gemm::finish;
 use super::{LANES, Simd};
-use crate::gemm::{Output, PANEL, Product, Rows};
+use crate::gemm::{PANEL, Product, Rows};
 use crate::number::Kind;
 
 /// Rows of a tile.
@@ -252,12 +252,7 @@ fn place<L: Layout, S: Simd, T, R>(
         for (i, sum) in sums[..n_rows].iter().enumerate() {
             // SAFETY: the last row lies within `out`, as was just checked, and so do those before it.
             let to = unsafe { &mut *out.add(i * stride).cast::<[f32; LANES]>() };
-            let sum = s.add(s.load(sum), bias);
-            let sum = match product.output {
-                Output::Store => sum,
-                Output::Add => s.add(s.load(to), sum),
-            };
-            s.store(sum, to);
+            finish(s, s.add(s.load(sum), bias), None, to, product.output);
         }
     }
 }

@@ -58,7 +58,7 @@ impl<S: Simd> Sides for Split<'_, S> {
         }
     }
 
-    /// Six products of the same tiles read a sixth as much for each.
+    /// Six products are of three tiles a side, so half of what they read was just read.
     #[inline(always)]
     fn are_high(&self) -> bool {
         false
