@@ -12,8 +12,9 @@
 //! 3. Few rows (an LSTM's step has one) cannot hide the latency of the multiply-add with one
 //!    panel; their tile spans several.
 //! 4. The weights ahead are asked for early. That gains 4 to 9 % where a panel and the input
-//!    together outgrow the second-level cache, and costs nothing elsewhere. The last rows of a
-//!    panel, whose own weights have come by then, ask for those of the next one.
+//!    together outgrow the second-level cache, and costs nothing elsewhere.
+//! 5. While a panel's later rows are multiplied, whose weights have come with the first ones, the
+//!    next panel is asked for, evenly over all of them: memory has nothing else to do then.
 //!
 //! Tried and left out: working through a deep panel in slices that stay in the first-level
 //! cache. The panel streams from the second level fast enough, and storing and reloading the sums
@@ -29,6 +30,9 @@ const VECTORS: usize = PANEL / LANES;
 /// How many steps of the depth ahead weights are asked for. Measured: 16 and 48 help alike, and
 /// with one row, bound by memory as it is, any distance slows.
 const AHEAD: usize = 16;
+
+/// At most so many of a panel's last rows ask for the next panel. Measured: 24 and 96 do as well.
+const ASKING_ROWS: usize = 48;
 
 /// How the numbers of one kind are multiplied.
 pub(super) trait Multiplier: Copy {
@@ -160,6 +164,8 @@ pub(crate) struct Place {
     panel: usize,
     /// Of the panel.
     vector: usize,
+    /// So many of the last rows ask for the next panel.
+    n_asking: usize,
 }
 
 /// The whole product in tiles of at most `ROWS` rows by `H` vectors.
@@ -169,6 +175,8 @@ pub(super) fn gemm<M: Multiplier, const ROWS: usize, const H: usize>(
     mut product: Product<'_, M::T>,
 ) {
     let n_panels = product.n.div_ceil(PANEL);
+    // Not the first tile, for which the panel's own weights still come.
+    let n_asking = product.n_rows.saturating_sub(ROWS).min(ASKING_ROWS);
     let mut panel = match product.n_rows {
         1 => few_rows::<M, 1, 4, H>(m, &mut product),
         2 => few_rows::<M, 2, 2, H>(m, &mut product),
@@ -182,20 +190,21 @@ pub(super) fn gemm<M: Multiplier, const ROWS: usize, const H: usize>(
             let mut t = 0;
             while t < product.n_rows {
                 let height = ROWS.min(product.n_rows - t);
+                let place = Place { t, panel, vector, n_asking };
                 // The guards are constant: no tile higher than `ROWS` is ever compiled.
                 match height {
-                    1 => m.tile::<1, 1, H>(&mut product, Place { t, panel, vector }),
-                    2 => m.tile::<2, 1, H>(&mut product, Place { t, panel, vector }),
-                    3 => m.tile::<3, 1, H>(&mut product, Place { t, panel, vector }),
-                    4 => m.tile::<4, 1, H>(&mut product, Place { t, panel, vector }),
-                    5 => m.tile::<5, 1, H>(&mut product, Place { t, panel, vector }),
-                    6 => m.tile::<6, 1, H>(&mut product, Place { t, panel, vector }),
-                    7 if ROWS > 6 => m.tile::<7, 1, H>(&mut product, Place { t, panel, vector }),
-                    8 if ROWS > 6 => m.tile::<8, 1, H>(&mut product, Place { t, panel, vector }),
-                    9 if ROWS > 6 => m.tile::<9, 1, H>(&mut product, Place { t, panel, vector }),
-                    10 if ROWS > 6 => m.tile::<10, 1, H>(&mut product, Place { t, panel, vector }),
-                    11 if ROWS > 6 => m.tile::<11, 1, H>(&mut product, Place { t, panel, vector }),
-                    12 if ROWS > 6 => m.tile::<12, 1, H>(&mut product, Place { t, panel, vector }),
+                    1 => m.tile::<1, 1, H>(&mut product, place),
+                    2 => m.tile::<2, 1, H>(&mut product, place),
+                    3 => m.tile::<3, 1, H>(&mut product, place),
+                    4 => m.tile::<4, 1, H>(&mut product, place),
+                    5 => m.tile::<5, 1, H>(&mut product, place),
+                    6 => m.tile::<6, 1, H>(&mut product, place),
+                    7 if ROWS > 6 => m.tile::<7, 1, H>(&mut product, place),
+                    8 if ROWS > 6 => m.tile::<8, 1, H>(&mut product, place),
+                    9 if ROWS > 6 => m.tile::<9, 1, H>(&mut product, place),
+                    10 if ROWS > 6 => m.tile::<10, 1, H>(&mut product, place),
+                    11 if ROWS > 6 => m.tile::<11, 1, H>(&mut product, place),
+                    12 if ROWS > 6 => m.tile::<12, 1, H>(&mut product, place),
                     _ => unreachable!("no tile is higher than twelve rows"),
                 }
                 t += height;
@@ -214,7 +223,7 @@ fn few_rows<M: Multiplier, const R: usize, const P: usize, const H: usize>(
     let mut panel = 0;
     while (panel + P) * PANEL <= product.n {
         for vector in (0..VECTORS).step_by(H) {
-            m.tile::<R, P, H>(product, Place { t: 0, panel, vector });
+            m.tile::<R, P, H>(product, Place { t: 0, panel, vector, n_asking: 0 });
         }
         panel += P;
     }
@@ -226,16 +235,24 @@ fn few_rows<M: Multiplier, const R: usize, const P: usize, const H: usize>(
 pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize>(
     m: M,
     product: &mut Product<'_, M::T>,
-    Place { t, panel, vector }: Place,
+    Place { t, panel, vector, n_asking }: Place,
 ) {
     let s = m.simd();
     let rows = product.rows;
     let group = M::T::GROUP;
     let k = rows.n_taps * rows.depth / group;
-    let (vectors, _) = product.packed.as_chunks::<LANES>();
     let mut sums = [[[s.splat(0.0); H]; P]; R];
     let mut step = panel * k * VECTORS + vector;
-    let ahead = if t > 0 && t + R >= product.n_rows { k } else { AHEAD };
+    // What is asked for first, and how many numbers further at each step: of this panel the step
+    // `AHEAD`, or a share of the next panel.
+    let n_left = product.n_rows - t;
+    let (mut ask, pace) = if n_left > n_asking {
+        (step * LANES + AHEAD * PANEL, PANEL)
+    } else {
+        let share = k * H * LANES;
+        let first = (panel + 1) * k * PANEL + share * vector / H;
+        (first + share * (n_asking - n_left) / n_asking, (R * H * LANES).div_ceil(n_asking))
+    };
     for tap in 0..rows.n_taps {
         let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
         for d in (0..rows.depth).step_by(group) {
@@ -248,10 +265,12 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
                     // SAFETY: as above.
                     w[p][h] = unsafe { m.weights(product.packed, at) };
                     if R > 1 {
-                        s.prefetch(vectors, (at + ahead * VECTORS) * group);
+                        let ask = ask + (p * k * VECTORS + h) * LANES;
+                        s.prefetch(product.packed, ask * group);
                     }
                 }
             }
+            ask += pace;
             for r in 0..R {
                 // SAFETY: the door checked that `data` reaches over `depth` numbers of the last
                 // tap of row `n_rows - 1`, and `t + r` is no greater; the depth is a multiple of
