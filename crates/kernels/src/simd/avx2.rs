@@ -34,6 +34,9 @@ macro_rules! lanewise {
 
 impl Simd for Avx2 {
     type V = [__m256; 2];
+    /// A turn of one step is 31 instructions for twelve multiply-adds, which is about what the CPU
+    /// fetches meanwhile: whether it keeps up then depends on the address of the loop.
+    const UNROLL: usize = 4;
 
     lanewise! {
         add(a, b) = _mm256_add_ps;

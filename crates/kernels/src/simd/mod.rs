@@ -47,6 +47,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Simd: Copy {
     /// Sixteen f32.
     type V: Copy;
+    /// Steps of the depth that a product of f32 takes in one turn of its loop.
+    const UNROLL: usize = 1;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
