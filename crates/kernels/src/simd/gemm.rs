@@ -14,8 +14,8 @@
 //!    panel; their tile spans several.
 //! 4. The weights ahead are asked for early. That gains 4 to 9 % where a panel and the input
 //!    together outgrow the second-level cache, and costs nothing elsewhere.
-//! 5. While a panel's later rows are multiplied, whose weights have come with the first ones, the
-//!    next panel is asked for, evenly over all of them: memory has nothing else to do then.
+//! 5. While a panel's last rows are multiplied, whose weights have come with the first ones, the
+//!    next panel is asked for, evenly over them: memory has nothing else to do then.
 //!
 //! Tried and left out: working through a deep panel in slices that stay in the first-level
 //! cache. The panel streams from the second level fast enough, and storing and reloading the sums
@@ -182,8 +182,9 @@ pub(super) fn gemm<M: Multiplier, const ROWS: usize, const H: usize>(
     let n_rows = product.n_rows;
     let n_tiles = n_rows.div_ceil(ROWS);
     let start = |tile| n_rows * tile / n_tiles;
-    // Not the first tile, for which the panel's own weights still come.
-    let n_asking = (n_rows - start(1)).min(ASKING_ROWS);
+    // Whole tiles, and not the first one, for which the panel's own weights still come.
+    let first_asking = (n_rows.saturating_sub(ASKING_ROWS) * n_tiles).div_ceil(n_rows).max(1);
+    let n_asking = n_rows - start(first_asking);
     let mut panel = match n_rows {
         1 => few_rows::<M, 1, 4, H>(m, &mut product),
         2 => few_rows::<M, 2, 2, H>(m, &mut product),
@@ -248,35 +249,35 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
     let k = rows.n_taps * rows.depth / group;
     let mut sums = [[[s.splat(0.0); H]; P]; R];
     let mut step = panel * k * VECTORS + vector;
-    // What is asked for first, and how many numbers further at each step: of this panel the step
-    // `AHEAD`, or a share of the next panel.
+    // What is asked for first, and how much further at each step, in groups of numbers: of this
+    // panel the step `AHEAD`, or a share of the next panel.
     let n_left = product.n_rows - t;
     let (mut ask, pace) = if n_left > n_asking {
         (step * LANES + AHEAD * PANEL, PANEL)
     } else {
         let share = k * H * LANES;
-        let first = (panel + 1) * k * PANEL + share * vector / H;
+        let first = (panel + 1) * k * PANEL + k * LANES * vector;
         (first + share * (n_asking - n_left) / n_asking, (R * H * LANES).div_ceil(n_asking))
     };
-    let turn = Turn { m, packed: product.packed, k, row_stride: rows.row_stride };
+    let steps = Steps { m, packed: product.packed, k, row_stride: rows.row_stride };
     for tap in 0..rows.n_taps {
         let x = &rows.data[t * rows.row_stride + tap * rows.tap_stride..];
         let mut d = 0;
         while M::UNROLL > 1 && d + M::UNROLL * group <= rows.depth {
             for u in 0..M::UNROLL {
-                turn.ask::<R, P, H>(ask + u * pace);
+                steps.ask_for::<R, P, H>(ask + u * pace);
             }
             for u in 0..M::UNROLL {
                 // SAFETY: these are steps of the depth.
-                unsafe { turn.step(x, d + u * group, step + u * VECTORS, &mut sums) };
+                unsafe { steps.add(x, d + u * group, step + u * VECTORS, &mut sums) };
             }
             (d, step) = (d + M::UNROLL * group, step + M::UNROLL * VECTORS);
             ask += M::UNROLL * pace;
         }
         while d < rows.depth {
-            turn.ask::<R, P, H>(ask);
+            steps.ask_for::<R, P, H>(ask);
             // SAFETY: as above.
-            unsafe { turn.step(x, d, step, &mut sums) };
+            unsafe { steps.add(x, d, step, &mut sums) };
             (d, step) = (d + group, step + VECTORS);
             ask += pace;
         }
@@ -296,24 +297,25 @@ pub(super) fn tile<M: Multiplier, const R: usize, const P: usize, const H: usize
     }
 }
 
-/// What stays the same in all turns of a tile's loop.
-struct Turn<'a, M: Multiplier> {
+/// The steps of the depth of one tile: what is the same in all of them.
+struct Steps<'a, M: Multiplier> {
     m: M,
     packed: &'a [M::T],
     k: usize,
     row_stride: usize,
 }
 
-impl<M: Multiplier> Turn<'_, M> {
-    /// Asks for the weights at `ask` groups of numbers, and for those as far into the other panels.
+impl<M: Multiplier> Steps<'_, M> {
+    /// Asks for the weights at `place`, in groups of numbers, and for those as far into the other
+    /// panels.
     #[inline(always)]
-    fn ask<const R: usize, const P: usize, const H: usize>(&self, ask: usize) {
+    fn ask_for<const R: usize, const P: usize, const H: usize>(&self, place: usize) {
         if R == 1 {
             return;
         }
         for p in 0..P {
             for h in 0..H {
-                let at = ask + (p * self.k * VECTORS + h) * LANES;
+                let at = place + (p * self.k * VECTORS + h) * LANES;
                 self.m.simd().prefetch(self.packed, at * M::T::GROUP);
             }
         }
@@ -325,7 +327,7 @@ impl<M: Multiplier> Turn<'_, M> {
     /// # Safety
     /// The step is one of the product whose lengths the door checked.
     #[inline(always)]
-    unsafe fn step<const R: usize, const P: usize, const H: usize>(
+    unsafe fn add<const R: usize, const P: usize, const H: usize>(
         &self,
         x: &[M::T],
         d: usize,
